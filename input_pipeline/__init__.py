@@ -1,0 +1,1 @@
+"""From captions and pictures on disk to batches on devices."""

@@ -1,0 +1,185 @@
+"""Examples -> records, or reasons why not: many at a time, in order, in bounded memory."""
+
+from __future__ import annotations
+
+import collections
+import concurrent.futures
+import dataclasses
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
+
+import numpy as np
+
+from input_pipeline import image_files
+from input_pipeline.image_files import Rejected
+from input_pipeline.records import CODE_DTYPE, Record
+from input_pipeline.sources.base import Example, Source
+from input_pipeline.vocabulary import END, Vocabulary, tokenise
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+# Per worker: enough that none waits for a slow neighbour while the order is kept.
+_TASKS_AHEAD = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Refusal:
+    """An image that is not used, and the reason in one word."""
+
+    file: str
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Division:
+    """Which of three splits an image belongs to: by a hash, so that memory holds no list.
+
+    An image stays where it is when others come or go. The test images are the same whatever the
+    part that is kept for validation.
+
+    Attributes:
+      seed: another one divides anew.
+      validation: part of the images, 0 to 1.
+      test: part of the images, 0 to 1.
+    """
+
+    seed: int
+    validation: float
+    test: float
+
+    def split_of(self, key: str) -> str:
+        """train, validation or test."""
+        place = key_hash(f"{self.seed}:{key}") / 2**64
+        if place < self.test:
+            return "test"
+        return "validation" if place < self.test + self.validation else "train"
+
+    def parts(self) -> dict[str, float]:
+        """Part of the images that each split gets."""
+        return {
+            "train": 1 - self.validation - self.test,
+            "validation": self.validation,
+            "test": self.test,
+        }
+
+
+def key_hash(key: str) -> int:
+    """64 bits that stand for a key."""
+    data = key.encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little")
+
+
+@dataclasses.dataclass(frozen=True)
+class Conversion:
+    """How an example becomes a record.
+
+    Attributes:
+      image_size: S, pixels.
+      resize: squash or center_crop.
+      vocabulary: gives captions their codes.
+      caption_length: L, codes of a caption.
+      placeholders: digests of `placeholders.repeated_files`.
+    """
+
+    image_size: int
+    resize: str
+    vocabulary: Vocabulary
+    caption_length: int
+    placeholders: frozenset[bytes] = frozenset()
+
+    def record(self, example: Example) -> Record:
+        """The record of an example.
+
+        Raises:
+          Rejected: its image cannot be used, or no caption has a word.
+        """
+        # Why there is no image says more than that there is no caption.
+        if isinstance(example.image, Rejected):
+            raise example.image
+        captions = self._codes(example.captions)
+        if not len(captions):
+            raise Rejected("no_captions")
+        pixels = image_files.decode(example.image, placeholders=self.placeholders)
+        if pixels.shape[:2] != (self.image_size, self.image_size):
+            pixels = image_files.resize(pixels, self.image_size, self.resize)
+        return Record(printable(example.key), pixels, captions)
+
+    def _codes(self, captions: tuple[str, ...] | np.ndarray) -> np.ndarray:
+        if isinstance(captions, np.ndarray):
+            return captions[(captions > END).any(axis=1)].astype(CODE_DTYPE)
+        rows = [
+            self.vocabulary.encode(caption, self.caption_length)
+            for caption in captions
+            if tokenise(caption)
+        ]
+        return np.array(rows, CODE_DTYPE).reshape(-1, self.caption_length)
+
+
+def printable(text: str) -> str:
+    """`text` with what UTF-8 cannot say (bytes of a file name in another encoding) escaped."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def convert(
+    source: Source,
+    split: str,
+    conversion: Conversion,
+    *,
+    wanted: Callable[[str], bool],
+    workers: int,
+) -> Iterator[list[Record | Refusal]]:
+    """Records and refusals of a split, some at a time, in the source's order.
+
+    Memory is bounded by the number of workers: they are a few tasks ahead at most.
+
+    Args:
+      source: examples are read by the workers too, a range each.
+      split: one of the source's.
+      conversion: what is done to each example.
+      wanted: whether the image of a key belongs here; others are passed over unread.
+      workers: threads; image decoders let others run.
+    """
+
+    def convert_range(examples: range) -> list[Record | Refusal]:
+        return [
+            _converted(conversion, example)
+            for example in source.examples(split, examples.start, examples.stop)
+            if wanted(example.key)
+        ]
+
+    number = source.splits()[split]
+    size = _task_size(conversion.image_size)
+    ranges = (range(start, min(start + size, number)) for start in range(0, number, size))
+    return in_order(convert_range, ranges, workers)
+
+
+def _converted(conversion: Conversion, example: Example) -> Record | Refusal:
+    try:
+        return conversion.record(example)
+    except Rejected as error:
+        return Refusal(printable(example.file or example.key), error.reason)
+
+
+def _task_size(image_size: int) -> int:
+    """Images in one task: about a megabyte when they are ready."""
+    return int(np.clip(2**20 // (3 * image_size**2), 4, 64))
+
+
+def in_order(
+    function: Callable[[Task], Result], tasks: Iterable[Task], workers: int
+) -> Iterator[Result]:
+    """`map(function, tasks)` by threads that are a bounded number of tasks ahead."""
+    pending: collections.deque[concurrent.futures.Future[Result]] = collections.deque()
+    with concurrent.futures.ThreadPoolExecutor(workers, "prepare") as pool:
+        try:
+            for task in tasks:
+                pending.append(pool.submit(function, task))
+                if len(pending) >= _TASKS_AHEAD * workers:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:  # an exception, or the reader has had enough
+            for future in pending:
+                future.cancel()

@@ -1,0 +1,93 @@
+"""The "photo no longer available" picture: one small flat file under many photographs' names.
+
+It decodes well and has nothing to do with the caption. It is known by its look (a few gray letters
+on light gray, as Flickr's), and, whatever its look, by being repeated: the same bytes under several
+names, and flat. A photograph that somebody posted twice is neither.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from input_pipeline import scratch
+
+SMALL_FILE = 64 * 1024
+# So few that they travel to every worker; a download has one or two.
+_MOST_DIGESTS = 1000
+
+
+def digest(data: bytes) -> bytes:
+    """16 bytes that stand for a file's content."""
+    return hashlib.blake2b(data, digest_size=16).digest()
+
+
+def repeated_files(
+    paths: Iterable[Path], *, at_least: int = 3, max_bytes: int = SMALL_FILE
+) -> frozenset[bytes]:
+    """Digests of the contents that lie under several names: what `decode` takes as `placeholders`.
+
+    One pass before decoding. It reads small files only, and counts on disk: memory does not grow
+    with their number.
+
+    Args:
+      paths: image files; missing and unreadable ones are passed over, and a path that comes twice
+        counts once.
+      at_least: this many names make a content suspect.
+      max_bytes: larger files are not read: placeholders are small.
+
+    Raises:
+      UserError: the temporary folder (`TMPDIR`) is full or cannot be written.
+    """
+    return frozenset(scratch.shared(_digests(paths, max_bytes), at_least, _MOST_DIGESTS))
+
+
+def is_flat(pixels: np.ndarray) -> bool:
+    """Whether one colour fills more than half of the picture.
+
+    Args:
+      pixels: uint8 [H, W, 3].
+    """
+    return _commonest_colour(pixels)[1] > 0.5
+
+
+def looks_unavailable(pixels: np.ndarray) -> bool:
+    """Whether it looks like Flickr's "photo no longer available": gray letters on light gray.
+
+    White grounds are not taken for it: drawings and logos have them.
+
+    Args:
+      pixels: uint8 [H, W, 3].
+    """
+    corner = pixels[0, 0].astype(int)
+    # Cheap first: photographs hardly ever get further.
+    if not _is_gray(corner, 6) or not 225 <= corner.min() <= corner.max() < 252:
+        return False
+    ground, share = _commonest_colour(pixels)
+    if share < 0.95 or (ground != corner).any():
+        return False
+    return bool(_is_gray(pixels.astype(int), 24) and (pixels <= ground).all() and share < 1)
+
+
+def _is_gray(colours: np.ndarray, tolerance: int) -> bool:
+    return bool((colours.max(axis=-1) - colours.min(axis=-1)).max() <= tolerance)
+
+
+def _commonest_colour(pixels: np.ndarray) -> tuple[np.ndarray, float]:
+    """int [3] colour and the share of the pixels that have it."""
+    packed = pixels.reshape(-1, 3).astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
+    colours, counts = np.unique(packed, return_counts=True)
+    best = int(counts.argmax())
+    colour = int(colours[best])
+    return np.array([colour >> 16, colour >> 8 & 255, colour & 255]), counts[best] / packed.size
+
+
+def _digests(paths: Iterable[Path], max_bytes: int) -> Iterator[tuple[bytes, bytes]]:
+    for path in paths:
+        with contextlib.suppress(OSError, ValueError):
+            if path.is_file() and 0 < path.stat().st_size <= max_bytes:
+                yield digest(path.read_bytes()), digest(str(path).encode(errors="replace"))

@@ -1,0 +1,62 @@
+"""What every kind of input yields, and what it must be able to say about itself."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from input_pipeline.image_files import Rejected
+    from input_pipeline.vocabulary import Vocabulary
+
+
+@dataclasses.dataclass(frozen=True)
+class Example:
+    """One image with all its captions, as a source gives it: not yet decoded, not yet checked.
+
+    Attributes:
+      key: unique within its split.
+      image: a file to read, an encoded file's bytes, uint8 [H, W, 3] pixels, or why there is none
+        (`image_files.decode` takes all four).
+      captions: sentences, or int32 [n, L] word codes where the source brings its vocabulary.
+      file: names the image in `rejected.csv`; the key where it is None.
+    """
+
+    key: str
+    image: Path | bytes | np.ndarray | Rejected
+    captions: tuple[str, ...] | np.ndarray
+    file: str | None = None
+
+
+class Source(Protocol):
+    """A kind of input: random access by range, so that shards can be written in parallel.
+
+    Attributes:
+      name: the word after `--source=`.
+      vocabulary: the source's own, or None where it is built from the train captions.
+    """
+
+    name: str
+    vocabulary: Vocabulary | None
+
+    def splits(self) -> dict[str, int]:
+        """Number of images in each split, before any is rejected."""
+        ...
+
+    def examples(self, split: str, start: int, stop: int) -> Iterator[Example]:
+        """Examples `start` to `stop` of a split, in a fixed order, in constant memory."""
+        ...
+
+    def captions(self, split: str) -> Iterator[str]:
+        """Every caption of a split, for building a vocabulary."""
+        ...
+
+
+def is_inside(name: str) -> bool:
+    """Whether a file name that data gives cannot lead out of the folder it is joined to."""
+    path = PurePosixPath(name)
+    return bool(path.parts) and not path.is_absolute() and ".." not in path.parts

@@ -1,0 +1,50 @@
+"""The five attributes of a shapes picture, their names, and the pairs kept out of training."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+SHAPES = ("circle", "square", "triangle", "star", "heart", "cross", "ring")
+COLOURS = ("red", "orange", "yellow", "green", "cyan", "blue", "purple", "pink")
+SIZES = ("small", "large")
+PLACES = ("left", "right", "top", "bottom", "centre")
+BACKGROUNDS = ("white", "gray", "black")
+
+# Names by field, in the order of the columns of every attribute array.
+NAMES: dict[str, tuple[str, ...]] = {
+    "shape": SHAPES,
+    "colour": COLOURS,
+    "size": SIZES,
+    "place": PLACES,
+    "background": BACKGROUNDS,
+}
+
+
+class Attributes(NamedTuple):
+    """Indices into `NAMES`, field by field; None where a caption does not say."""
+
+    shape: int | None = None
+    colour: int | None = None
+    size: int | None = None
+    place: int | None = None
+    background: int | None = None
+
+
+def names_of(indices: tuple[int | None, ...]) -> dict[str, str]:
+    """The attributes in words, "none" for what is not known (None or negative)."""
+    return {
+        field: "none" if index is None or index < 0 else names[index]
+        for (field, names), index in zip(NAMES.items(), indices, strict=True)
+    }
+
+
+# One shape a colour, going round the shapes in strides of three: every colour and every shape
+# loses one pair (square two) and is seen in all its others. Not drawn from the seed, so that
+# figures on the split `compositions` compare between data sets.
+HELD_OUT = frozenset(((3 * colour + 1) % len(SHAPES), colour) for colour in range(len(COLOURS)))
+
+
+def pairs(held_out: bool) -> list[tuple[int, int]]:
+    """The (shape, colour) pairs that are kept out of training, or all the others."""
+    every = [(shape, colour) for shape in range(len(SHAPES)) for colour in range(len(COLOURS))]
+    return [pair for pair in every if (pair in HELD_OUT) == held_out]

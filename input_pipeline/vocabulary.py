@@ -1,0 +1,192 @@
+"""Words and their codes: what a caption is to the networks."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import difflib
+import functools
+import json
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from input_pipeline.errors import UserError
+
+NULL, START, END, UNK = range(4)
+SPECIAL_WORDS = ("x_NULL_", "x_START_", "x_END_", "x_UNK_")
+
+# Codes are stored as 16-bit numbers on disk.
+MAX_WORDS = 65_536
+_MAX_WORD_LENGTH = 64
+_MAX_COUNTED_WORDS = 1_000_000
+
+# What MATLAB's `iskeyword` lists: `matlab.lang.makeValidName` writes these `xWhile`, `xEnd`, ...
+_MATLAB_KEYWORDS = frozenset(
+    re.findall(
+        r"\w+",
+        "break case catch classdef continue else elseif end for function global if otherwise "
+        "parfor persistent return spmd switch try while",
+    )
+)
+
+_POSSESSIVE = re.compile(r"['\u2019]s\b")
+_BETWEEN_WORDS = re.compile(r"[\s,;:/\\|!?()\[\]{}<>\"\u201c\u201d\u2013\u2014_]+|\.{2,}")
+_NOT_IN_WORDS = re.compile(r"[\W_]+")
+
+
+def tokenise(caption: str) -> list[str]:
+    """Words of a caption: lower case, without punctuation.
+
+    As the report's HDF5 files show: `t-shirt` is the one word `tshirt` and `D.C.` is `dc`. A
+    possessive `'s` is the word `s`.
+    """
+    text = unicodedata.normalize("NFKC", caption).lower()
+    pieces = _BETWEEN_WORDS.split(_POSSESSIVE.sub(" s", text))
+    words = (_NOT_IN_WORDS.sub("", piece) for piece in pieces)
+    return [word for word in words if word]
+
+
+def plain_words(names: Sequence[str]) -> list[str]:
+    """`names` with MATLAB's changes undone: `xEnd` is `end`, `x3d` is `3d`.
+
+    MATLAB puts an `x` before names that are its keywords or start with a digit. A name stays as it
+    is where undoing it would meet another name; `x_END_` and its kin are not such names.
+    """
+    taken = set(names)
+    return [plain if (plain := _plain(name)) not in taken else name for name in names]
+
+
+def _plain(name: str) -> str:
+    if name[:1] != "x" or len(name) < 2:
+        return name
+    rest = name[1].lower() + name[2:]
+    is_keyword = name[1].isupper() and rest in _MATLAB_KEYWORDS
+    return rest if is_keyword or name[1].isdigit() else name
+
+
+@dataclasses.dataclass(frozen=True)
+class Vocabulary:
+    """Words in the order of their codes; the first four are the special words.
+
+    Attributes:
+      words: word of each code; 5 to 65,536 of them, none twice.
+
+    Raises:
+      UserError: the words are not such a list.
+    """
+
+    words: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if self.words[:4] != SPECIAL_WORDS:
+            raise UserError(
+                f"a vocabulary starts with {self.words[:4]!r}; its first four words must be "
+                f"{' '.join(SPECIAL_WORDS)}: prepare the data set again"
+            )
+        if not len(SPECIAL_WORDS) < len(self.words) <= MAX_WORDS:
+            raise UserError(
+                f"a vocabulary has {len(self.words)} words, the special ones included; "
+                f"5 to {MAX_WORDS} are allowed: choose another --vocab_size"
+            )
+        if len(self.codes) != len(self.words):
+            twice = collections.Counter(self.words).most_common(1)[0][0]
+            raise UserError(f"a vocabulary has the word {twice!r} twice; each word has one code")
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    @functools.cached_property
+    def codes(self) -> dict[str, int]:
+        """Code of each word."""
+        return {word: code for code, word in enumerate(self.words)}
+
+    def encode(self, caption: str, length: int) -> np.ndarray:
+        """int32 [length] codes of a caption: start, words, end, then padding.
+
+        Args:
+          caption: plain text.
+          length: number of codes, >= 2. Words that do not fit are left out; the end stays.
+        """
+        if length < 2:
+            raise ValueError(f"length is {length}; start and end need 2")
+        words = tokenise(caption)[: length - 2]
+        codes = np.full(length, NULL, np.int32)
+        codes[0] = START
+        codes[1 : len(words) + 1] = [self.codes.get(word, UNK) for word in words]
+        codes[len(words) + 1] = END
+        return codes
+
+    def decode(self, codes: Iterable[int]) -> str:
+        """Text of a row of codes, without start, end and padding; unknown words stay `x_UNK_`."""
+        unspoken = (NULL, START, END)
+        return " ".join(self.words[int(code)] for code in codes if int(code) not in unspoken)
+
+    def unknown_words(self, caption: str) -> list[str]:
+        """Words of a caption that have no code, each once, as they appear."""
+        return [word for word in dict.fromkeys(tokenise(caption)) if word not in self.codes]
+
+    def near(self, word: str, count: int = 3) -> list[str]:
+        """Up to `count` known words that are spelled much like `word`, the nearest first."""
+        known = self.words[len(SPECIAL_WORDS) :]
+        return difflib.get_close_matches(word.lower()[:_MAX_WORD_LENGTH], known, count, 0.7)
+
+    def to_json(self) -> str:
+        """The vocabulary as JSON text."""
+        return json.dumps({"words": self.words}, indent=1, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Vocabulary:
+        """The vocabulary that `to_json` wrote.
+
+        Raises:
+          UserError: the text is something else.
+        """
+        try:
+            words = json.loads(text)["words"]
+        except (ValueError, TypeError, KeyError, RecursionError):
+            words = None
+        if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+            raise UserError(
+                'the vocabulary file is damaged; {"words": [...]} is expected: '
+                "prepare the data set again"
+            )
+        return cls(tuple(words))
+
+
+def build(captions: Iterable[str], vocab_size: int) -> Vocabulary:
+    """Vocabulary of the most frequent words of `captions`.
+
+    Memory is bounded: beyond a million different words the rarest are forgotten (lossy counting).
+
+    Args:
+      captions: plain text, any number of them.
+      vocab_size: most codes to give, the four special words included: 5 to 65,536.
+
+    Raises:
+      UserError: the size is out of range, or the captions hold no word.
+    """
+    if not len(SPECIAL_WORDS) < vocab_size <= MAX_WORDS:
+        raise UserError(
+            f"--vocab_size={vocab_size}: 5 to {MAX_WORDS} are allowed, the four special words "
+            "included; 1004 is the report's"
+        )
+    counts = _count_words(captions)
+    if not counts:
+        raise UserError("the train captions hold no word; give captions with words in them")
+    # Equal counts in alphabetical order: the same captions give the same codes in any order.
+    ranked = sorted(counts, key=lambda word: (-counts[word], word))
+    return Vocabulary(SPECIAL_WORDS + tuple(ranked[: vocab_size - len(SPECIAL_WORDS)]))
+
+
+def _count_words(captions: Iterable[str]) -> collections.Counter[str]:
+    counts: collections.Counter[str] = collections.Counter()
+    rare = 0
+    for caption in captions:
+        counts.update(word for word in tokenise(caption) if len(word) <= _MAX_WORD_LENGTH)
+        while len(counts) > _MAX_COUNTED_WORDS:
+            rare += 1
+            counts = collections.Counter({w: n for w, n in counts.items() if n > rare})
+    return counts
