@@ -1,0 +1,38 @@
+"""Pictures between the networks' range and what a file holds."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+def to_unit_range(image: jax.Array) -> jax.Array:
+    """Returns float32 in [-1, 1] from uint8 in [0, 255]."""
+    return image.astype(jnp.float32) / 127.5 - 1.0
+
+
+def to_uint8(image: jax.Array) -> jax.Array:
+    """Returns uint8 in [0, 255] from [-1, 1]: (x + 1) * 127.5, rounded, clipped."""
+    scaled = (image.astype(jnp.float32) + 1.0) * 127.5
+    return jnp.clip(jnp.round(scaled), 0.0, 255.0).astype(jnp.uint8)
+
+
+def grid(images: np.ndarray, gap: int = 2, background: int = 255) -> np.ndarray:
+    """Returns one picture of all: rows and columns as given, `gap` pixels between.
+
+    Args:
+      images: uint8 [R, C, H, W, 3].
+      gap: pixels between neighbours and around the whole.
+      background: grey value of the gaps, 0 to 255.
+
+    Returns:
+      uint8 [R * (H + gap) + gap, C * (W + gap) + gap, 3].
+    """
+    rows, columns, height, width, channels = images.shape
+    cell = np.full((rows, columns, height + gap, width + gap, channels), background, dtype=np.uint8)
+    cell[:, :, gap:, gap:] = images
+    sheet = cell.transpose(0, 2, 1, 3, 4).reshape(
+        rows * (height + gap), columns * (width + gap), channels
+    )
+    return np.pad(sheet, ((0, gap), (0, gap), (0, 0)), constant_values=background)

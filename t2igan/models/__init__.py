@@ -1,0 +1,1 @@
+"""Networks: no loss, no optimizer, no config object."""

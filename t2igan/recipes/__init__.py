@@ -1,0 +1,1 @@
+"""One file a GAN: which networks, which losses."""

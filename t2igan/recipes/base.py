@@ -1,0 +1,196 @@
+"""What a GAN is to the train step: two networks and two losses.
+
+A new GAN is one new file beside this one, with `build(config, image_size) -> Recipe`; one that
+draws on a finished run's pictures has `build_on(stage1, config, image_size)` too.
+"""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+import difflib
+import importlib
+import pkgutil
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import flax.struct
+import jax
+import jax.numpy as jnp
+
+import t2igan.recipes
+from input_pipeline.errors import UserError
+from t2igan import gradient_penalties
+from t2igan.augment import parse_policy
+from t2igan.models.stage1 import resolution_steps
+from t2igan.models.text import Text
+
+Variables = Mapping[str, Any]
+Metrics = dict[str, jax.Array]
+Generated = Mapping[str, jax.Array]
+
+
+@flax.struct.dataclass
+class Batch:
+    """What the losses see of a batch.
+
+    Attributes:
+      image: float32 [B, S, S, 3] in [-1, 1].
+      text: the images' own captions, {"codes": int32 [B, L]}.
+      wrong_text: captions of other images.
+      keys: [B] random keys, each its example's own.
+    """
+
+    image: jax.Array
+    text: Text
+    wrong_text: Text
+    keys: jax.Array
+
+
+class Network:
+    """A module with its variables, called by method name; collects the new batch statistics.
+
+    Within one loss a network is called several times; each call sees the statistics the one
+    before it left, and `.stats` holds the last.
+    """
+
+    def __init__(self, module: nn.Module, variables: Variables, *, train: bool) -> None:
+        self._module = module
+        self._variables = dict(variables)
+        self._train = train
+
+    def __call__(self, *args: Any, method: str = "__call__") -> Any:
+        if not self._train:
+            return self._module.apply(self._variables, *args, train=False, method=method)
+        out, new = self._module.apply(
+            self._variables, *args, train=True, method=method, mutable=["batch_stats"]
+        )
+        self._variables |= new
+        return out
+
+    def in_float32(self) -> Network:
+        """Returns the network computing in float32, its statistics kept apart from this one's."""
+        module = self._module.clone(dtype=jnp.float32)
+        return Network(module, self._variables, train=self._train)
+
+    @property
+    def stats(self) -> Variables:
+        """The collection `batch_stats` after the calls so far; empty where there is none."""
+        return self._variables.get("batch_stats", {})
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe(abc.ABC):
+    """Which networks, which losses.
+
+    Attributes:
+      generator: called as (text, noise, train=) -> {"image", ...}.
+      discriminator: (image, text, train=) -> logits [B], reaching all its parameters; the losses
+        may call its other methods.
+      noise_dims: width of each named noise that the generator takes, all standard normal.
+      image_size: S in pixels.
+      r1_weight: twice the weight of the gradient penalty on real pictures.
+      r2_weight: the same on generated pictures.
+      penalty_form: of both, see `gradient_penalties.zero_centred`.
+    """
+
+    generator: nn.Module
+    discriminator: nn.Module
+    noise_dims: Mapping[str, int]
+    image_size: int
+    r1_weight: float = 0.0
+    r2_weight: float = 0.0
+    penalty_form: str = "exact"
+
+    @abc.abstractmethod
+    def d_loss(
+        self, discriminator: Network, generated: Generated, batch: Batch
+    ) -> tuple[jax.Array, Metrics]:
+        """Discriminator's loss and its parts.
+
+        Args:
+          discriminator: with the parameters to differentiate.
+          generated: the generator's outputs, cut from its gradient.
+          batch: real images and captions.
+        """
+
+    @abc.abstractmethod
+    def g_loss(
+        self, discriminator: Network, generated: Generated, batch: Batch
+    ) -> tuple[jax.Array, Metrics]:
+        """Generator's loss and its parts, as a function of what it generated."""
+
+    def penalties(self, discriminator: Network, generated: Generated, batch: Batch) -> Metrics:
+        """Weighted penalties on the discriminator, by metric name; empty where there are none.
+
+        Apart from the loss because they may be taken less often than every step. The network
+        computes in float32.
+        """
+        found = {}
+        shown = {"r1": batch.image, "r2": generated["image"]}
+        for name, weight in (("r1", self.r1_weight), ("r2", self.r2_weight)):
+            if weight:
+                penalty = gradient_penalties.zero_centred(
+                    lambda image: discriminator(image, batch.text),
+                    shown[name],
+                    batch.keys,
+                    self.penalty_form,
+                )
+                found[f"loss/{name}"] = 0.5 * weight * penalty
+        return found
+
+
+def mean_logits(**logits: jax.Array) -> Metrics:
+    """Returns the metrics logits/NAME, each a mean over the batch."""
+    return {f"logits/{name}": jnp.mean(value) for name, value in logits.items()}
+
+
+def names() -> list[str]:
+    """Returns the names of all recipes: the files beside this one."""
+    found = pkgutil.iter_modules(t2igan.recipes.__path__)
+    return sorted(module.name for module in found if module.name != "base")
+
+
+def build(config: Any, image_size: int, stage1: Recipe | None = None) -> Recipe:
+    """Returns the recipe that `config.recipe` names, for images of `image_size` pixels.
+
+    Args:
+      config: of the experiment.
+      image_size: pixels.
+      stage1: recipe of the finished run that this one builds on, or None.
+
+    Raises:
+      UserError: there is no such recipe, it cannot make images of that size, or it builds on a
+        run and is given none, or the other way round.
+    """
+    known = names()
+    if config.recipe not in known:
+        near = difflib.get_close_matches(config.recipe, known, 1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}."
+        raise UserError(f"config.recipe={config.recipe!r}: no such recipe; {hint}")
+    module = importlib.import_module(f"t2igan.recipes.{config.recipe}")
+    try:
+        parse_policy(config.augment.policy)
+        resolution_steps(image_size)
+        if stage1 is None:
+            return module.build(config, image_size)
+        if not hasattr(module, "build_on"):
+            raise ValueError("builds on no other run: leave config.stage1 empty")
+        return module.build_on(stage1, config, image_size)
+    except ValueError as error:
+        raise UserError(f"config.recipe={config.recipe!r}: {error}") from error
+
+
+def shared_options(config: Any) -> dict[str, Any]:
+    """Returns the fields of every `Recipe` that a config sets alike for all of them."""
+    if config.loss.penalty_form not in gradient_penalties.FORMS:
+        raise ValueError(
+            f"loss.penalty_form={config.loss.penalty_form!r}: must be one of "
+            f"{', '.join(gradient_penalties.FORMS)}"
+        )
+    return {
+        "r1_weight": config.loss.r1_weight,
+        "r2_weight": config.loss.r2_weight,
+        "penalty_form": config.loss.penalty_form,
+    }

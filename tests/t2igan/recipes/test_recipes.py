@@ -1,0 +1,105 @@
+"""Every recipe: built from a config, stepped, the same on four devices as on one."""
+
+import jax
+import numpy as np
+import pytest
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from configs.common import get_config
+from input_pipeline.errors import UserError
+from t2igan.recipes import base
+from t2igan.training.optimizers import make_optimizers
+from t2igan.training.parallel import make_train_step, replicate
+from t2igan.training.state import create_state
+
+SIZE = 8
+SWITCHED_ON = {
+    "loss.r1_weight": 1.0,
+    "loss.r2_weight": 0.5,
+    "loss.contrastive_weight": 0.2,
+    "augment.policy": "translation,color,cutout",
+}
+
+
+def small_config(recipe, **changes):
+    config = get_config()
+    config.recipe = recipe
+    config.model.update(gf_dim=4, df_dim=4, cond_dim=4, z_dim=4, text_dim=8, text_compressor_dim=4)
+    config.optimizer.eps = 1e-2
+    config.update_from_flattened_dict(changes)
+    return config
+
+
+def run(config, devices=1, steps=1):
+    mesh = Mesh(np.array(jax.devices()[:devices]), ("data",))
+    recipe = base.build(config, SIZE)
+    optimizers = make_optimizers(config, 10)
+    rng = np.random.default_rng(0)
+    table = rng.normal(size=(20, 6)).astype(np.float32)
+    state = replicate(create_state(recipe, optimizers, table, 5, seed=0, ema=True), mesh)
+    step = make_train_step(recipe, optimizers, config, mesh)
+    batch = {
+        "image": rng.integers(0, 256, (8, SIZE, SIZE, 3), dtype=np.uint8),
+        "codes": rng.integers(0, 20, (8, 5), dtype=np.int32),
+    }
+    batch = jax.device_put(batch, NamedSharding(mesh, P("data")))
+    history = []
+    for _ in range(steps):
+        state, metrics = step(state, batch)
+        history.append(jax.device_get(metrics))
+    return jax.device_get(state), history
+
+
+@pytest.mark.parametrize("recipe", ["matching_hinge", "relativistic"])
+def test_four_devices_give_what_one_gives_with_all_switched_on(recipe):
+    config = small_config(recipe, **SWITCHED_ON)
+    (one, [one_metrics]), (four, [four_metrics]) = run(config), run(config, devices=4)
+    for name, value in one_metrics.items():
+        np.testing.assert_allclose(four_metrics[name], value, rtol=1e-3, atol=1e-5, err_msg=name)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), four, one)
+    assert {"loss/r1", "loss/r2"} <= one_metrics.keys()
+
+
+def test_lazy_penalties_are_taken_when_due_and_weigh_as_much():
+    config = small_config("relativistic", **{"loss.r1_weight": 1.0})
+    config.optimizer.update(g_learning_rate=0.0, d_learning_rate=0.0)
+    _, [every_step] = run(config)
+    config.loss.penalty_every = 3
+    _, lazy = run(config, steps=4)
+    penalties = [float(metrics["loss/r1"]) for metrics in lazy]
+    assert penalties[1] == penalties[2] == 0.0
+    np.testing.assert_allclose(penalties[0], 3 * every_step["loss/r1"], rtol=1e-4)
+    np.testing.assert_allclose(penalties[3], penalties[0], rtol=1e-4)
+
+
+def test_bfloat16_follows_float32():
+    for recipe in ("stackgan", "matching_hinge"):
+        _, [exact] = run(small_config(recipe))
+        state, [rounded] = run(small_config(recipe, **{"train.compute_dtype": "bfloat16"}))
+        assert all(leaf.dtype != "bfloat16" for leaf in jax.tree.leaves(state))
+        for name in ("loss/d", "loss/g"):
+            np.testing.assert_allclose(rounded[name], exact[name], rtol=0.03, err_msg=name)
+
+
+def test_a_typo_gets_the_near_name():
+    with pytest.raises(UserError, match="did you mean 'stackgan'"):
+        base.build(small_config("stackgun"), SIZE)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("augment.policy", "colour", "did you mean 'color'"),
+        ("model.text_encoder", "bert", "flat, attention, transformer"),
+        ("loss.penalty_form", "lazy", "exact, difference"),
+    ],
+)
+def test_values_out_of_range_get_one_line(field, value, message):
+    with pytest.raises(UserError, match=message):
+        base.build(small_config("matching_hinge", **{field: value}), SIZE)
+
+
+def test_image_sizes_that_no_recipe_can_make():
+    with pytest.raises(UserError, match="image_size 48"):
+        base.build(small_config("stackgan"), 48)
