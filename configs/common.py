@@ -1,0 +1,132 @@
+"""Every field that an experiment may set, once, with its unit and what it means.
+
+An experiment is a file beside this one that takes `get_config()` and changes what differs. On the
+command line one field is changed with `--config.train.batch_size=64`.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+    """The report's networks and losses with today's running habits (EMA on, one step a batch)."""
+    config = ConfigDict()
+    config.recipe = "stackgan"  # the file in t2igan/recipes that says which networks and losses
+    config.stage1 = ""  # stackgan2: folder of the finished run whose pictures it enlarges
+    config.seed = 0  # of weights, shuffling, captions drawn and noise: same seed, same run
+    config.use_compilation_cache = True  # keep compiled steps on disk: later starts are quick
+    config.data = _data()
+    config.model = _model()
+    config.loss = _loss()
+    config.optimizer = _optimizer()
+    config.augment = _augment()
+    config.ema = _ema()
+    config.train = _train()
+    config.checkpoint = _checkpoint()
+    config.sample = _sample()
+    return config
+
+
+def _data() -> ConfigDict:
+    data = ConfigDict()
+    data.dir = ""  # folder that `t2igan prepare` wrote
+    data.train_split = "train"  # split to learn from
+    data.validation_split = "validation"  # split of the validation losses and of the sample grids
+    data.test_split = "test"  # split of the report page; the validation split where it is missing
+    data.flip = False  # mirror each picture with probability 1/2; wrong where captions say "left"
+    data.cache = "auto"  # keep decoded pictures in memory: "memory", "none", "auto" = if they fit
+    return data
+
+
+def _model() -> ConfigDict:
+    model = ConfigDict()
+    # stackgan: 8 * gf_dim channels at 4x4, halved at each doubling. Other recipes: gf_dim channels
+    # at full size, doubled at each halving, 8 * gf_dim at most.
+    model.gf_dim = 128
+    model.df_dim = 64  # discriminator's channels after its first layer, doubled at each halving
+    model.cond_dim = 128  # width of the conditioning vector c
+    model.z_dim = 100  # width of the noise z
+    model.text_compressor_dim = 128  # stackgan: width of the caption as the discriminator sees it
+    model.text_dim = 128  # other recipes: width of the encoded caption, in both networks
+    model.text_encoder = "attention"  # other recipes: "flat", "attention" or "transformer"
+    return model
+
+
+def _loss() -> ConfigDict:
+    loss = ConfigDict()
+    # stackgan
+    loss.kl_weight = 2.0  # of KL(c's distribution || N(0, 1)) in the generator's loss
+    loss.real_target = 0.9  # discriminator's target for real pictures; below 1 is label smoothing
+    loss.generator_target = 1.0  # what the generator wants to hear about its pictures
+    loss.train_text_compressor = True  # False leaves it a random projection, as the report's code
+    # matching_hinge, relativistic
+    loss.wrong_weight = 0.5  # of mismatched captions; the hinge loss gives the fakes the rest
+    loss.contrastive_weight = 0.0  # of finding the caption among the batch's; 0 = off
+    loss.contrastive_temperature = 0.1  # of its cosine similarities
+    loss.matching_gp_weight = 2.0  # matching_hinge: of E ||gradient||^matching_gp_power; 0 = off
+    loss.matching_gp_power = 6.0  # of the gradient's norm in that penalty
+    # Penalties on the discriminator's gradient, for every recipe; half the weight is applied.
+    loss.r1_weight = 0.0  # on real pictures; 0 = off
+    loss.r2_weight = 0.0  # on generated pictures; 0 = off
+    loss.penalty_every = 1  # steps between penalties, which then weigh so many times as much
+    loss.penalty_form = "exact"  # of R1 and R2: "exact", or "difference": no second derivative
+    return loss
+
+
+def _optimizer() -> ConfigDict:
+    optimizer = ConfigDict()
+    optimizer.g_learning_rate = 1e-3  # Adam's, generator
+    optimizer.d_learning_rate = 1e-3  # Adam's, discriminator
+    optimizer.beta1 = 0.5  # decay a step of Adam's first moment
+    optimizer.beta2 = 0.999  # decay a step of Adam's second moment
+    optimizer.eps = 1e-7  # added to Adam's denominator; Keras' default, which the report used
+    optimizer.schedule = "constant"  # after the warm-up: "constant", "linear" or "cosine" to 0
+    optimizer.warmup_steps = 0  # steps in which the learning rates rise from 0
+    optimizer.clip_norm = 0.0  # largest gradient norm of each network; 0 clips nothing
+    return optimizer
+
+
+def _augment() -> ConfigDict:
+    augment = ConfigDict()
+    # Changes to what the discriminator is shown, real and generated alike: of "translation",
+    # "color" and "cutout", comma-separated; empty = none.
+    augment.policy = ""
+    return augment
+
+
+def _ema() -> ConfigDict:
+    ema = ConfigDict()
+    ema.decay = 0.999  # a step, of the averaged generator that samples; 0 = no average is kept
+    ema.ramp_steps = 10  # at step k the decay is at most (1 + k) / (ramp_steps + k); 0 = no ramp
+    return ema
+
+
+def _train() -> ConfigDict:
+    train = ConfigDict()
+    train.batch_size = 128  # pictures a step over all devices and processes
+    train.steps = 0  # steps of the run; 0 = train.epochs says it
+    train.epochs = 1000  # times that each picture is seen, where steps is 0
+    train.mapper = "shard_map"  # how the step goes over devices: "shard_map" or "pmap"
+    train.compute_dtype = "float32"  # of the networks' arithmetic: "float32" or "bfloat16"
+    train.sync_batch_norm = True  # batch norm over all devices, not over each one's share
+    train.log_every = 50  # steps between lines of metrics.jsonl
+    train.sample_every = 1000  # steps between picture grids; 0 = none but the last
+    train.validate_every = 1000  # steps between validation losses; 0 = none but the last
+    train.validation_batches = 0  # batches of the validation split to use; 0 = all
+    train.checkpoint_every = 1000  # steps between checkpoints; the last step always has one
+    return train
+
+
+def _checkpoint() -> ConfigDict:
+    checkpoint = ConfigDict()
+    checkpoint.keep_latest = 3  # newest checkpoints to keep
+    checkpoint.keep_best = 1  # checkpoints to keep that were best by best_metric
+    checkpoint.best_metric = "validation/loss/g"  # a metric of metrics.jsonl
+    checkpoint.best_mode = "min"  # whether a "min" or a "max" of it is best
+    return checkpoint
+
+
+def _sample() -> ConfigDict:
+    sample = ConfigDict()
+    sample.num_captions = 8  # rows of a picture grid: fixed captions of the validation split
+    sample.num_noises = 4  # columns of a picture grid: fixed noises, the same in each row
+    return sample

@@ -1,0 +1,95 @@
+"""`t2igan train`: trains a config's run in a folder, or goes on with it."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from input_pipeline.errors import UserError
+
+HELP = "Train a model. The same command again goes on where a run was stopped."
+EXAMPLE = """
+    t2igan train --config=configs/tiny.py --workdir=runs/tiny --config.data.dir=data/shapes
+    t2igan train --workdir=runs/tiny                    # goes on with that run
+    t2igan train ... --dry_run                          # what it would take
+"""
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Adds the verb's flags; `--config` flags are set aside by the command line."""
+    parser.add_argument("--workdir", required=True, help="folder of the run: made, or resumed")
+    parser.add_argument(
+        "--dry_run",
+        action="store_true",
+        help="show parameters, memory, images/s and time of the whole run; write nothing",
+    )
+    parser.add_argument(
+        "--devices", type=int, default=0, metavar="N", help="use N devices (default: all)"
+    )
+    several = parser.add_argument_group(
+        "several processes", "the same command on every host; SLURM and TPU VMs need no flags"
+    )
+    several.add_argument("--coordinator_address", metavar="HOST:PORT", help="of process 0")
+    several.add_argument("--num_processes", type=int, metavar="N", help="of the whole run")
+    several.add_argument("--process_id", type=int, metavar="I", help="of this one, from 0")
+
+
+def main(args: argparse.Namespace) -> None:
+    """Trains, or shows what training would take.
+
+    Raises:
+      UserError: see `training.loop.train`.
+      SystemExit: 130 after Ctrl-C, once the run is saved.
+    """
+    from t2igan import config as configs
+    from t2igan.training import distributed, run_folder
+
+    workdir = Path(args.workdir)
+    config = configs.load(args.config_flags, default=run_folder.read_config(workdir))
+    distributed.initialize(args.coordinator_address, args.num_processes, args.process_id)
+    if config.use_compilation_cache:
+        from t2igan.training.compilation_cache import use_compilation_cache
+
+        use_compilation_cache()
+    with _every_field_known():
+        if args.dry_run:
+            from t2igan.training.dry_run import dry_run
+
+            print(dry_run(config, args.devices))
+            return
+        from t2igan.training.loop import train
+
+        outcome = train(config, workdir, args.devices)
+    if distributed.is_first_process():
+        print(_told(outcome.step, outcome.num_steps, outcome.stopped_by, workdir))
+    if outcome.stopped_by == signal.SIGINT:
+        sys.exit(130)
+
+
+@contextlib.contextmanager
+def _every_field_known() -> Iterator[None]:
+    """A config.json, or an experiment's file, of another version may lack a field."""
+    try:
+        yield
+    except AttributeError as error:
+        missing = error.args[0] if error.args else None
+        if not isinstance(missing, KeyError):  # what ml_collections wraps
+            raise
+        field = str(missing.args[0]).splitlines()[0]
+        raise UserError(
+            f"the config has no field {field}: it is of another version of t2igan; build it on "
+            "configs/common.py, or go on with the version that made the run"
+        ) from error
+
+
+def _told(step: int, num_steps: int, stopped_by: signal.Signals | None, workdir: Path) -> str:
+    if stopped_by is None:
+        return f"{workdir}: all {num_steps} steps are done; t2igan sample --workdir={workdir}"
+    return (
+        f"{workdir}: stopped by {stopped_by.name} and saved at step {step} of {num_steps}; "
+        "the same command goes on from there"
+    )

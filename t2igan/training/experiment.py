@@ -1,0 +1,174 @@
+"""All that a config stands for: its data, networks, optimizers, devices and length."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jax
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from input_pipeline.dataset import DataSet, open_dataset
+from input_pipeline.device import data_mesh
+from input_pipeline.errors import UserError
+from input_pipeline.stream import TrainStream, train_stream
+from t2igan.recipes import base as recipes
+from t2igan.training import first_stage, parallel
+from t2igan.training.first_stage import FirstStage
+from t2igan.training.optimizers import Optimizers, make_optimizers
+from t2igan.training.state import TrainState, create_state
+
+if TYPE_CHECKING:
+    from ml_collections import ConfigDict
+
+_LEAST = {
+    "train.batch_size": 1,
+    "train.steps": 0,
+    "train.epochs": 0,
+    "train.log_every": 1,
+    "train.checkpoint_every": 1,
+    "train.sample_every": 0,
+    "train.validate_every": 0,
+    "train.validation_batches": 0,
+    "sample.num_captions": 1,
+    "sample.num_noises": 1,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """What is trained on what.
+
+    Attributes:
+      config: every field.
+      dataset: prepared pictures and captions.
+      recipe: networks and losses.
+      optimizers: both networks'.
+      num_steps: length of the run.
+      mesh: devices of all processes, one axis "data".
+      first_stage: the finished generator that the recipe builds on, or None.
+    """
+
+    config: ConfigDict
+    dataset: DataSet
+    recipe: recipes.Recipe
+    optimizers: Optimizers
+    num_steps: int
+    mesh: Mesh
+    first_stage: FirstStage | None = None
+
+    def initial_state(self) -> TrainState:
+        """Returns the state before the first step, whole on every device."""
+        return parallel.replicate(self._create_state(), self.mesh)
+
+    def state_shapes(self) -> TrainState:
+        """Returns the state as `jax.ShapeDtypeStruct`s, whole on every device."""
+        replicated = NamedSharding(self.mesh, P())
+        return jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=replicated),
+            jax.eval_shape(self._create_state),
+        )
+
+    def _create_state(self) -> TrainState:
+        return create_state(
+            self.recipe,
+            self.optimizers,
+            self.dataset.word_vectors,
+            self.dataset.caption_length,
+            seed=self.config.seed,
+            ema=self.config.ema.decay > 0,
+            stage1=self.first_stage and self.first_stage.variables,
+        )
+
+    def train_step(self) -> parallel.StepFunction:
+        """Returns (state, batch) -> (state, metrics), to be compiled at its first call."""
+        return parallel.make_train_step(self.recipe, self.optimizers, self.config, self.mesh)
+
+    def stream(self) -> TrainStream:
+        """Returns this process's share of the training batches, from the first one on."""
+        data = self.config.data
+        return train_stream(
+            self.dataset,
+            data.train_split,
+            batch_size=self.config.train.batch_size,
+            seed=self.config.seed,
+            flip=data.flip,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+            cache=data.cache,
+        )
+
+    def description(self) -> dict[str, Any]:
+        """Returns what a checkpoint says of itself, as JSON: enough to sample without the data."""
+        return {
+            "recipe": self.config.recipe,
+            "config": self.config.to_dict(),
+            "vocabulary": list(self.dataset.vocabulary.words),
+            "image_size": self.dataset.image_size,
+            "caption_length": self.dataset.caption_length,
+            "fingerprint": self.dataset.fingerprint,
+            "stage1": self.first_stage and self.first_stage.description,
+        }
+
+
+def open_experiment(
+    config: ConfigDict, num_devices: int = 0, workdir: Path | None = None
+) -> Experiment:
+    """Returns the experiment that a config describes, with its data opened.
+
+    Args:
+      config: see configs/common.py.
+      num_devices: of this process to use, where it is alone; 0 for all.
+      workdir: of the run; a resumed one has its first stage in its own checkpoints.
+
+    Raises:
+      UserError: a field is out of its range, the data set cannot be read, or the batch cannot be
+        divided over the devices.
+    """
+    _check_ranges(config)
+    if not config.data.dir:
+        raise UserError("no data set given: add --config.data.dir=DATASET, made by t2igan prepare")
+    mesh = _mesh(num_devices)
+    _check_batch(config.train.batch_size, mesh)
+    dataset = open_dataset(config.data.dir)
+    first = first_stage.find(config, dataset, workdir)
+    recipe = recipes.build(config, dataset.image_size, first and first.recipe)
+    num_images = len(dataset.source(config.data.train_split))
+    num_steps = config.train.steps or max(
+        1, config.train.epochs * num_images // config.train.batch_size
+    )
+    optimizers = make_optimizers(config, num_steps)
+    return Experiment(config, dataset, recipe, optimizers, num_steps, mesh, first)
+
+
+def _check_ranges(config: ConfigDict) -> None:
+    for name, least in _LEAST.items():
+        group, field = name.split(".")
+        if config[group][field] < least:
+            raise UserError(f"config.{name}={config[group][field]}: must be {least} or more")
+    if not config.train.steps and not config.train.epochs:
+        raise UserError("config.train.steps and config.train.epochs are both 0: nothing to train")
+    if not 0 <= config.ema.decay < 1:
+        raise UserError(f"config.ema.decay={config.ema.decay}: must be 0 (none) to below 1")
+
+
+def _mesh(num_devices: int) -> Mesh:
+    devices = jax.devices()
+    if num_devices and jax.process_count() > 1:
+        raise UserError("--devices chooses among the devices of a single process; leave it out")
+    if not 0 <= num_devices <= len(devices):
+        raise UserError(f"--devices={num_devices}: there are {len(devices)} {devices[0].platform}")
+    return data_mesh(devices[:num_devices] if num_devices else None)
+
+
+def _check_batch(batch_size: int, mesh: Mesh) -> None:
+    count = mesh.size
+    if batch_size % count:
+        below, above = batch_size // count * count, -(-batch_size // count) * count
+        near = f"{below} or {above}" if below else str(above)
+        raise UserError(
+            f"config.train.batch_size={batch_size} cannot be divided over {count} devices: "
+            f"{near} can"
+        )

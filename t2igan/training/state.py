@@ -1,0 +1,134 @@
+"""All that a step changes, and the frozen variables it reads: what a checkpoint must hold."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import flax.linen as nn
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from t2igan.models.text import FROZEN, frozen_variables
+from t2igan.recipes.base import Recipe, Variables
+from t2igan.training.optimizers import Optimizers
+from t2igan.training.randomness import example_noise, named_key
+
+
+@flax.struct.dataclass
+class TrainState:
+    """Two networks, two optimizers and the generator's moving average.
+
+    Attributes:
+      step: int32 [] steps done.
+      g_params, d_params: trained parameters.
+      g_stats, d_stats: running statistics of batch norm; empty where there is none.
+      g_opt, d_opt: optax states.
+      ema: {"params", "batch_stats"} of the averaged generator, or None where it is off.
+      frozen: word vectors, shared by both networks, and the first stage where there is one.
+    """
+
+    step: jax.Array
+    g_params: Variables
+    d_params: Variables
+    g_stats: Variables
+    d_stats: Variables
+    g_opt: Any
+    d_opt: Any
+    ema: Variables | None
+    frozen: Variables
+
+    @property
+    def g_variables(self) -> dict[str, Variables]:
+        """The live generator's variables."""
+        return {"params": self.g_params, "batch_stats": self.g_stats, FROZEN: self.frozen}
+
+    @property
+    def d_variables(self) -> dict[str, Variables]:
+        """The discriminator's variables."""
+        return {"params": self.d_params, "batch_stats": self.d_stats, FROZEN: self.frozen}
+
+    @property
+    def sampling_variables(self) -> dict[str, Variables]:
+        """The generator that draws pictures: the averaged one where there is one."""
+        return self.g_variables | (self.ema or {})
+
+
+def create_state(
+    recipe: Recipe,
+    optimizers: Optimizers,
+    word_vectors: np.ndarray,
+    caption_length: int,
+    *,
+    seed: int,
+    ema: bool,
+    stage1: Variables | None = None,
+) -> TrainState:
+    """Returns the state before the first step.
+
+    Args:
+      recipe: its networks are initialised.
+      optimizers: both networks'.
+      word_vectors: float32 [V, D].
+      caption_length: L, codes a caption.
+      seed: of the initial parameters.
+      ema: keep an averaged generator.
+      stage1: of the finished generator that this one builds on, see `frozen_variables`.
+    """
+    key = named_key(jax.random.key(seed), "init")
+    stage1 = jax.tree.map(jnp.asarray, stage1)
+    frozen = frozen_variables(jnp.asarray(word_vectors, jnp.float32), stage1)
+    size = recipe.image_size
+    text = {"codes": jnp.zeros((2, caption_length), jnp.int32)}
+    noise = example_noise(key, jnp.arange(2), recipe.noise_dims)
+    g = _init(recipe.generator, named_key(key, "g"), frozen, text, noise)
+    image = jnp.zeros((2, size, size, 3))
+    d = _init(recipe.discriminator, named_key(key, "d"), frozen, image, text)
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        g_params=g["params"],
+        d_params=d["params"],
+        g_stats=g["batch_stats"],
+        d_stats=d["batch_stats"],
+        g_opt=optimizers.g.init(g["params"]),
+        d_opt=optimizers.d.init(d["params"]),
+        # Copies: the step donates the state, and one buffer cannot be given away twice.
+        ema=jax.tree.map(jnp.copy, g) if ema else None,
+        frozen=frozen,
+    )
+
+
+def _init(module: nn.Module, key: jax.Array, frozen: Variables, *inputs: Any) -> dict:
+    """Returns {"params", "batch_stats"}: `apply` rather than `init`, to bring the word vectors."""
+
+    @jax.jit
+    def init(key: jax.Array, frozen: Variables) -> dict:
+        _, made = module.apply(
+            {FROZEN: frozen},
+            *inputs,
+            train=False,
+            mutable=["params", "batch_stats"],
+            rngs={"params": key},
+        )
+        return {"batch_stats": {}} | made
+
+    return init(key, frozen)
+
+
+def update_ema(
+    ema: Variables, variables: Variables, step: jax.Array, *, decay: float, ramp_steps: int
+) -> Variables:
+    """Exponential moving average of the generator, batch statistics with it.
+
+    Args:
+      ema: the average so far.
+      variables: the live values, the same tree.
+      step: int [] steps done, this one included.
+      decay: of the average, a step.
+      ramp_steps: the decay is at most (1 + step) / (ramp_steps + step), so that the first
+        pictures do not come from the initial weights; 0 for no ramp.
+    """
+    if ramp_steps:
+        decay = jnp.minimum(decay, (1.0 + step) / (ramp_steps + step))
+    return jax.tree.map(lambda old, new: new + decay * (old - new), ema, variables)

@@ -1,0 +1,183 @@
+"""The train step: a pure function of state and batch, for one replica of a named axis."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from input_pipeline.device import AXIS
+from t2igan.augment import augment, parse_policy
+from t2igan.images import to_unit_range
+from t2igan.recipes.base import Batch, Generated, Metrics, Network, Recipe, Variables
+from t2igan.training.optimizers import Optimizers
+from t2igan.training.randomness import example_keys, example_noise, named_key, step_key
+from t2igan.training.state import TrainState, update_ema
+
+
+def train_step(
+    state: TrainState,
+    batch: Mapping[str, jax.Array],
+    *,
+    recipe: Recipe,
+    optimizers: Optimizers,
+    config: Any,
+) -> tuple[TrainState, Metrics]:
+    """One update of both networks, from the same parameters and one generator pass.
+
+    Both losses are differentiated at the state's parameters. The fakes are drawn once: the
+    discriminator learns from them, and the generator's loss, as a function of them, is pulled
+    back through the pass that drew them.
+
+    Args:
+      state: the same on every replica.
+      batch: this replica's share, {"image": uint8 [b, S, S, 3], "codes": int32 [b, L]}.
+      recipe: networks and losses.
+      optimizers: both networks'.
+      config: seed and ema are read.
+
+    Returns:
+      The next state, and float32 [] metrics averaged over replicas.
+    """
+    key, places = step_key(config.seed, state.step), _places(batch)
+    seen = _see(batch, example_keys(named_key(key, "losses"), places))
+    noise = example_noise(key, places, recipe.noise_dims)
+
+    def generate(params: Variables) -> tuple[Mapping[str, jax.Array], Variables]:
+        network = Network(recipe.generator, state.g_variables | {"params": params}, train=True)
+        return network(seen.text, noise), network.stats
+
+    generated, pull_back, g_stats = jax.vjp(generate, state.g_params, has_aux=True)
+    losses = _Losses(recipe, state, seen, config)
+    (d_loss, (d_metrics, d_stats)), d_grads = jax.value_and_grad(losses.d, has_aux=True)(
+        state.d_params, generated
+    )
+    (g_loss, g_metrics), g_cotangent = jax.value_and_grad(losses.g, has_aux=True)(generated)
+    (g_grads,) = pull_back(g_cotangent)
+
+    metrics = {"loss/d": d_loss, "loss/g": g_loss} | d_metrics | g_metrics
+    # Mapped without replication checking, a replica's gradient is of its own share alone.
+    g_grads, d_grads, g_stats, d_stats, metrics = jax.lax.pmean(
+        (g_grads, d_grads, g_stats, d_stats, metrics), AXIS
+    )
+    metrics |= {
+        "grad_norm/g": optax.tree.norm(g_grads),
+        "grad_norm/d": optax.tree.norm(d_grads),
+    }
+    new = _update(state, g_grads, d_grads, optimizers).replace(g_stats=g_stats, d_stats=d_stats)
+    if state.ema is not None:
+        live = {"params": new.g_params, "batch_stats": new.g_stats}
+        options = {"decay": config.ema.decay, "ramp_steps": config.ema.ramp_steps}
+        new = new.replace(ema=update_ema(state.ema, live, new.step, **options))
+    return new, metrics
+
+
+def eval_step(
+    state: TrainState,
+    batch: Mapping[str, jax.Array],
+    key: jax.Array,
+    *,
+    recipe: Recipe,
+) -> tuple[Metrics, jax.Array]:
+    """Both losses on held-out pictures, with running statistics and the sampling generator.
+
+    Args:
+      state: the same on every replica.
+      batch: as in `train_step`, with "index" int [b], which names each picture's noise.
+      key: of the noise.
+      recipe: networks and losses.
+
+    Returns:
+      Metrics averaged over replicas, as in `train_step` without the gradients' norms.
+    """
+    seen = _see(batch, example_keys(named_key(key, "losses"), batch["index"]))
+    noise = example_noise(key, batch["index"], recipe.noise_dims)
+    generator = Network(recipe.generator, state.sampling_variables, train=False)
+    generated = generator(seen.text, noise)
+    discriminator = Network(recipe.discriminator, state.d_variables, train=False)
+    d_loss, d_metrics = recipe.d_loss(discriminator, generated, seen)
+    g_loss, g_metrics = recipe.g_loss(discriminator, generated, seen)
+    metrics = {"loss/d": d_loss, "loss/g": g_loss} | d_metrics | g_metrics
+    return jax.lax.pmean(metrics, AXIS)
+
+
+class _Losses:
+    """The recipe's two losses as functions of what each is differentiated by.
+
+    What every recipe may switch on is added here: augmentation of all that the discriminator is
+    shown, and penalties that are taken only every so many steps.
+    """
+
+    def __init__(self, recipe: Recipe, state: TrainState, seen: Batch, config: Any) -> None:
+        self._recipe, self._state = recipe, state
+        self._policy = parse_policy(config.augment.policy)
+        self._every = config.loss.penalty_every
+        self._seen = seen.replace(image=self._augmented(seen.image, seen.keys, "real"))
+
+    def d(self, params: Variables, generated: Generated) -> tuple[jax.Array, Any]:
+        network = self._network({"params": params})
+        generated = self._shown(generated)
+        loss, metrics = self._recipe.d_loss(network, generated, self._seen)
+        penalties = self._penalties(network.in_float32(), generated)
+        return loss + sum(penalties.values()), (metrics | penalties, network.stats)
+
+    def g(self, generated: Generated) -> tuple[jax.Array, Metrics]:
+        return self._recipe.g_loss(self._network({}), self._shown(generated), self._seen)
+
+    def _penalties(self, network: Network, generated: Generated) -> Metrics:
+        def penalties() -> Metrics:
+            found = self._recipe.penalties(network, generated, self._seen)
+            return {name: self._every * value for name, value in found.items()}
+
+        if self._every == 1:
+            return penalties()
+        none = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(penalties))
+        return jax.lax.cond(self._state.step % self._every == 0, penalties, lambda: none)
+
+    def _shown(self, generated: Generated) -> Generated:
+        image = self._augmented(generated["image"], self._seen.keys, "fake")
+        return {**generated, "image": image}
+
+    def _augmented(self, image: jax.Array, keys: jax.Array, name: str) -> jax.Array:
+        own = jax.vmap(lambda key: named_key(key, name))(keys)
+        return augment(image, own, self._policy)
+
+    def _network(self, replaced: Variables) -> Network:
+        variables = self._state.d_variables | replaced
+        return Network(self._recipe.discriminator, variables, train=True)
+
+
+def _see(batch: Mapping[str, jax.Array], keys: jax.Array) -> Batch:
+    text = {name: batch[name] for name in ("codes",)}
+    wrong = {name: roll_over_replicas(value) for name, value in text.items()}
+    return Batch(to_unit_range(batch["image"]), text, wrong, keys)
+
+
+def roll_over_replicas(x: jax.Array) -> jax.Array:
+    """Returns x [b, ...] moved on by one place in the whole batch, the last row first."""
+    replicas = jax.lax.axis_size(AXIS)
+    ring = [(replica, (replica + 1) % replicas) for replica in range(replicas)]
+    return jnp.concatenate([jax.lax.ppermute(x[-1:], AXIS, ring), x[:-1]])
+
+
+def _places(batch: Mapping[str, jax.Array]) -> jax.Array:
+    """Returns int32 [b]: each example's place in the whole batch."""
+    share = batch["image"].shape[0]
+    return jax.lax.axis_index(AXIS) * share + jnp.arange(share)
+
+
+def _update(
+    state: TrainState, g_grads: Variables, d_grads: Variables, optimizers: Optimizers
+) -> TrainState:
+    g_updates, g_opt = optimizers.g.update(g_grads, state.g_opt, state.g_params)
+    d_updates, d_opt = optimizers.d.update(d_grads, state.d_opt, state.d_params)
+    return state.replace(
+        step=state.step + 1,
+        g_params=optax.apply_updates(state.g_params, g_updates),
+        d_params=optax.apply_updates(state.d_params, d_updates),
+        g_opt=g_opt,
+        d_opt=d_opt,
+    )
