@@ -1,0 +1,62 @@
+"""Rows of pictures with their captions written beside them."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from t2igan.images import grid
+
+_INK = (32, 32, 32)
+_MARGIN = 8
+_TEXT_WIDTH = 200
+_GAP = 4
+_CUT = " ..."
+_EASY_TO_SEE = 96  # pixels that small pictures are enlarged to, at least half of them
+
+
+def grid_shape(rows: int, columns: int, image_size: int) -> tuple[int, int]:
+    """Returns width and height in pixels of the sheet that `captioned_grid` makes."""
+    cell = image_size * _scale(image_size) + _GAP
+    return _TEXT_WIDTH + columns * cell + _GAP, rows * cell + _GAP
+
+
+def _scale(image_size: int) -> int:
+    return max(1, _EASY_TO_SEE // image_size)
+
+
+def captioned_grid(images: np.ndarray, captions: Sequence[str]) -> Image.Image:
+    """Returns a sheet: a row a caption, the caption on the left, its pictures on the right.
+
+    Small pictures are enlarged by a whole number.
+
+    Args:
+      images: uint8 [N, C, S, S, 3].
+      captions: N texts.
+    """
+    rows, columns, size = images.shape[:3]
+    scale = _scale(size)
+    large = images.repeat(scale, axis=2).repeat(scale, axis=3)
+    sheet = Image.new("RGB", grid_shape(rows, columns, size), "white")
+    sheet.paste(Image.fromarray(grid(large, gap=_GAP)), (_TEXT_WIDTH, 0))
+    draw = ImageDraw.Draw(sheet)
+    font = ImageFont.load_default(size=14)
+    height = size * scale
+    for row, caption in enumerate(captions):
+        text = _fitted(caption, font, _TEXT_WIDTH - 2 * _MARGIN, height)
+        middle = (_MARGIN, _GAP + row * (height + _GAP) + height // 2)
+        draw.multiline_text(middle, text, fill=_INK, font=font, anchor="lm", spacing=3)
+    return sheet
+
+
+def _fitted(caption: str, font: ImageFont.FreeTypeFont, width: int, height: int) -> str:
+    """Returns the caption in lines that fit a width and a height, cut where they end."""
+    most = max(1, height // 18)
+    for letters in range(int(width / font.getlength("i")), 0, -1):
+        lines = textwrap.wrap(caption, letters, max_lines=most, placeholder=_CUT[:letters])
+        if all(font.getlength(line) <= width for line in lines):
+            break
+    return "\n".join(lines) or " "

@@ -1,0 +1,174 @@
+"""`t2igan sample`: draws what a caption says."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import math
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from input_pipeline.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from t2igan.sampling import Run
+
+HELP = "Draw what a caption says with a trained model."
+EXAMPLE = r"""
+t2igan sample --workdir=runs/shapes --caption="a small red star on the left" --num=8 --out=star.png
+t2igan sample --workdir=runs/shapes --captions_file=captions.txt --num=4 --out=pictures/
+t2igan sample --workdir=runs/shapes --caption="red star" --caption="blue ring" \
+    --interpolate=captions --num=10
+"""
+MOST = 10_000  # pictures a caption
+_AT_ONCE = 256  # pictures drawn before they are written: memory does not grow with the captions
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags of `t2igan sample`."""
+    parser.add_argument("--workdir", required=True, help="the run's folder")
+    parser.add_argument("--caption", action="append", default=[], help="what to draw; repeatable")
+    parser.add_argument("--captions_file", help="a text file, one caption a line")
+    parser.add_argument("--num", type=int, default=8, help="pictures a caption (default 8)")
+    parser.add_argument("--seed", type=int, default=0, help="same seed, same picture (default 0)")
+    parser.add_argument(
+        "--out",
+        default="sample.png",
+        help="a grid (.png, .jpg, .webp), or a folder for single PNGs (default sample.png)",
+    )
+    parser.add_argument("--step", default="latest", help="checkpoint: a step, latest or best")
+    parser.add_argument(
+        "--truncation",
+        type=float,
+        default=1.0,
+        help="scale of the noise; below 1: likelier, less varied (default 1)",
+    )
+    parser.add_argument(
+        "--interpolate",
+        choices=("captions", "noises"),
+        help="walk from each caption to the next, or from a caption's first noise to its second; "
+        "--num is the number of pictures on the way",
+    )
+
+
+def main(args: argparse.Namespace) -> None:
+    """Draws and writes.
+
+    Raises:
+      UserError: no captions, no such run, flags out of range, or nowhere to write.
+    """
+    captions = read_captions(args)
+    _check(args, captions)
+    step = _step(args.step)
+    from t2igan import sampling
+    from t2igan.sample_files import open_writer
+
+    rows = len(captions) - (args.interpolate == "captions")
+    run = sampling.load(args.workdir, step)
+    _warn(run, captions)
+    writer = open_writer(Path(args.out), rows, args.num, run.image_size)
+    about = {
+        "seed": args.seed,
+        "truncation": args.truncation,
+        "interpolate": args.interpolate,
+        "workdir": str(run.workdir),
+        "step": run.step,
+    }
+    with writer:
+        for label, images in _progress(_draw(run, captions, args), rows):
+            writer.add(label, images, about)
+    print(f"{rows * args.num} pictures of step {run.step}: {args.out}")
+
+
+def read_captions(args: argparse.Namespace) -> list[str]:
+    """Returns the captions of --caption and --captions_file, in this order.
+
+    Raises:
+      UserError: there are none, one has no word, or the file is not text.
+    """
+    captions = [caption.strip() for caption in args.caption]
+    if args.captions_file:
+        try:
+            text = Path(args.captions_file).read_text(encoding="utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise UserError(f"{args.captions_file} is not UTF-8 text: {error}") from error
+        captions += [line.strip() for line in text.split("\n") if line.strip()]
+    if not captions:
+        raise UserError('no caption: add --caption="..." or --captions_file=FILE')
+    for caption in captions:
+        if not any(letter.isalnum() for letter in caption):
+            raise UserError(f"the caption {caption!r} has no word in it: say what to draw")
+    return captions
+
+
+def _check(args: argparse.Namespace, captions: list[str]) -> None:
+    least = 2 if args.interpolate else 1
+    if not least <= args.num <= MOST:
+        raise UserError(f"--num={args.num}: must be {least} to {MOST}")
+    if not 0.0 <= args.truncation <= 10.0:
+        raise UserError(f"--truncation={args.truncation}: must be between 0 and 10")
+    if not 0 <= args.seed < 2**32:
+        raise UserError(f"--seed={args.seed}: must be between 0 and {2**32 - 1}")
+    if args.interpolate == "captions" and len(captions) < 2:
+        raise UserError("--interpolate=captions needs two captions or more: add --caption")
+
+
+def _step(word: str) -> int | str:
+    if word in ("latest", "best"):
+        return word
+    if not (word.isascii() and word.isdigit()):
+        raise UserError(f"--step={word}: must be a number, latest or best")
+    return int(word)
+
+
+def _warn(run: Run, captions: list[str]) -> None:
+    """Says on stderr what of the captions the model will not see."""
+    unknown = run.unknown_words(captions)
+    if unknown:
+        _warning(f"unknown words, drawn as x_UNK_: {named(unknown)}")
+    cut = run.cut_captions(captions)
+    for caption, rest in itertools.islice(cut.items(), 3):
+        _warning(f"too long, the end is not seen: {caption!r} without {' '.join(rest)!r}")
+    if len(cut) > 3:
+        _warning(f"{len(cut) - 3} more captions are too long")
+
+
+def _warning(text: str) -> None:
+    print(f"t2igan: warning: {text}", file=sys.stderr)
+
+
+def named(unknown: dict[str, list[str]], most: int = 20) -> str:
+    """Returns the words in one line, each with what might have been meant."""
+    words = [
+        f"{word} (near: {', '.join(near)})" if near else word
+        for word, near in itertools.islice(unknown.items(), most)
+    ]
+    rest = len(unknown) - len(words)
+    return "; ".join(words) + (f"; and {rest} more" if rest else "")
+
+
+def _draw(
+    run: Run, captions: list[str], args: argparse.Namespace
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Yields a label and uint8 [num, S, S, 3] for each row."""
+    options = {"seed": args.seed, "truncation": args.truncation}
+    if args.interpolate == "captions":
+        for start, end in itertools.pairwise(captions):
+            (row,) = run.walk_captions(start, end, args.num, **options)
+            yield f"{start} -> {end}", row
+        return
+    draw = run.walk_noises if args.interpolate else run.sample
+    together = math.ceil(_AT_ONCE / args.num)
+    for first in range(0, len(captions), together):
+        some = captions[first : first + together]
+        yield from zip(some, draw(some, args.num, **options), strict=True)
+
+
+def _progress(rows: Iterator, count: int) -> Iterator:
+    from tqdm import tqdm
+
+    return tqdm(rows, total=count, desc="drawing", unit="caption", disable=count < 2)

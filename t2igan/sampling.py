@@ -1,0 +1,262 @@
+"""A trained run as a Python object: captions in, pictures out.
+
+run = t2igan.load("runs/shapes")
+images = run.sample(["a small red star on the left"], num=8, seed=0)  # uint8 [1, 8, H, W, 3]
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from input_pipeline.device import data_mesh
+from input_pipeline.errors import UserError
+from input_pipeline.vocabulary import Vocabulary, tokenise
+from t2igan import config as configs
+from t2igan import interpolation
+from t2igan.fixed_batches import draw_all
+from t2igan.recipes.base import Recipe
+from t2igan.training.checkpoints import restore_item
+from t2igan.training.first_stage import recipe_of
+from t2igan.training.parallel import make_draw_fn, replicate
+from t2igan.training.randomness import example_noise
+
+# Pictures computed at once. Always as many, the last ones padded: another batch size is another
+# program, whose rounding may differ, and the same seed is to give the same picture.
+BATCH_SIZE = 16
+
+
+def load(workdir: str | Path, step: int | str = "latest") -> Run:
+    """Returns the run's generator, ready to draw, on all local devices.
+
+    Args:
+      workdir: folder of the run; of `checkpoints/` only the generator and `meta` are read.
+      step: of the checkpoint, "latest", or "best" by the run's `config.checkpoint.best_metric`.
+
+    Raises:
+      UserError: no run there, no such checkpoint, or a damaged one.
+    """
+    workdir = Path(workdir)
+    if not workdir.is_dir():
+        raise UserError(f"{workdir} is not a run's folder; `t2igan train --workdir` makes one")
+    step, variables = restore_item(workdir, step, "generator")
+    _, meta = restore_item(workdir, step, "meta")
+    config = configs.ConfigDict(meta["config"])
+    return Run(
+        workdir=workdir,
+        step=step,
+        config=config,
+        recipe=recipe_of(meta),
+        vocabulary=Vocabulary(tuple(meta["vocabulary"])),
+        caption_length=meta["caption_length"],
+        variables={"batch_stats": {}} | variables,
+        meta=meta,
+    )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Run:
+    """A generator with the words it knows.
+
+    Attributes:
+      workdir: the run's folder.
+      step: of the checkpoint that was read.
+      config: the experiment.
+      recipe: its networks.
+      vocabulary: words and their codes.
+      caption_length: codes a caption.
+      variables: the generator's, word vectors with them.
+      meta: what the checkpoint says of itself.
+    """
+
+    workdir: Path
+    step: int
+    config: Any
+    recipe: Recipe
+    vocabulary: Vocabulary
+    caption_length: int
+    variables: dict[str, Any]
+    meta: dict[str, Any]
+
+    @property
+    def image_size(self) -> int:
+        """Height and width of the pictures in pixels."""
+        return self.recipe.image_size
+
+    def encode(self, captions: Sequence[str]) -> np.ndarray:
+        """Returns int32 [N, L] codes of N captions in plain English.
+
+        Raises:
+          UserError: there are none, or a single text stands where a list of them should.
+        """
+        if isinstance(captions, str) or not len(captions):
+            raise UserError(f"captions={captions!r}: give a list of texts, e.g. ['a red star']")
+        rows = [self.vocabulary.encode(caption, self.caption_length) for caption in captions]
+        return np.stack(rows)
+
+    def unknown_words(self, captions: Sequence[str]) -> dict[str, list[str]]:
+        """Returns words that this run never learned, each with known words of near spelling."""
+        words = dict.fromkeys(
+            word for caption in captions for word in self.vocabulary.unknown_words(caption)
+        )
+        return {word: self.vocabulary.near(word) for word in words}
+
+    def cut_captions(self, captions: Sequence[str]) -> dict[str, list[str]]:
+        """Returns the captions that are too long, each with the words at its end that are lost."""
+        room = self.caption_length - 2  # start and end have codes too
+        words = {caption: tokenise(caption) for caption in captions}
+        return {caption: found[room:] for caption, found in words.items() if len(found) > room}
+
+    def sample(
+        self,
+        captions: Sequence[str],
+        num: int = 1,
+        seed: int = 0,
+        *,
+        truncation: float = 1.0,
+        progress: bool = False,
+    ) -> np.ndarray:
+        """Returns uint8 [N, num, S, S, 3]: `num` pictures of each caption.
+
+        Column j uses the same noise for every caption. A picture depends on its caption, j, the
+        seed and the truncation alone, not on what else is drawn.
+
+        Args:
+          captions: N sentences; unknown words count as `x_UNK_` (see `unknown_words`).
+          num: pictures a caption, >= 1.
+          seed: of the noise.
+          truncation: the noise is scaled by it; below 1 gives likelier and less varied pictures.
+          progress: show a bar.
+
+        Raises:
+          UserError: no captions, or a number of pictures below 1.
+        """
+        if num < 1:
+            raise UserError(f"num={num}: must be 1 or more")
+        codes = np.repeat(self.encode(captions), num, axis=0)
+        columns = np.tile(np.arange(num, dtype=np.int32), len(captions))
+        images = self.generate(
+            {"codes": codes}, columns, seed, truncation=truncation, progress=progress
+        )
+        return images.reshape(len(captions), num, *images.shape[1:])
+
+    def generate(
+        self,
+        text: dict[str, np.ndarray],
+        indices: np.ndarray,
+        seed: int,
+        *,
+        truncation: float = 1.0,
+        batch_size: int = BATCH_SIZE,
+        progress: bool = False,
+    ) -> np.ndarray:
+        """Returns uint8 [B, S, S, 3], row by row of text and noise.
+
+        Args:
+          text: {"codes": int32 [B, L]}.
+          indices: int [B] which noise of the seed each row takes.
+          seed: of the noise.
+          truncation: scale of the noise.
+          batch_size: pictures computed at once, a multiple of BATCH_SIZE.
+          progress: show a bar.
+        """
+        key = jax.random.key(seed)
+
+        def draw(text: Any, indices: np.ndarray) -> jax.Array:
+            return self._draw(self._placed, text, self._noise(key, indices, truncation))
+
+        rows = (text, np.asarray(indices, np.int32))
+        return draw_all(draw, rows, self.image_size, batch_size, progress)
+
+    def walk_captions(
+        self,
+        start: str,
+        end: str,
+        steps: int,
+        *,
+        num: int = 1,
+        seed: int = 0,
+        truncation: float = 1.0,
+    ) -> np.ndarray:
+        """Returns uint8 [num, steps, S, S, 3]: from one caption to another, a row a noise.
+
+        The first and the last column are the pictures that `sample` draws of the two.
+
+        Args:
+          start: the first picture's caption.
+          end: the last one's.
+          steps: pictures on the way, both ends included, >= 2.
+          num: rows.
+          seed: of the noise.
+          truncation: scale of the noise.
+        """
+        table = np.asarray(self.variables["frozen"]["words"]["table"])
+        way = interpolation.between_captions(table, self.encode([start, end]), steps)
+        text = {name: np.tile(rows, (num, *[1] * (rows.ndim - 1))) for name, rows in way.items()}
+        indices = np.repeat(np.arange(num, dtype=np.int32), steps)
+        images = self.generate(text, indices, seed, truncation=truncation)
+        return images.reshape(num, steps, *images.shape[1:])
+
+    def walk_noises(
+        self,
+        captions: Sequence[str],
+        steps: int,
+        *,
+        seed: int = 0,
+        columns: tuple[int, int] = (0, 1),
+        truncation: float = 1.0,
+    ) -> np.ndarray:
+        """Returns uint8 [N, steps, S, S, 3]: from one noise to another, a row a caption.
+
+        Args:
+          captions: N sentences.
+          steps: pictures on the way, both ends included, >= 2.
+          seed: of the noise.
+          columns: which two pictures of `sample` are the ends.
+          truncation: scale of the noise.
+        """
+        ends = np.resize(np.array(columns, np.int32), BATCH_SIZE)  # drawn as `generate` does
+        noises = jax.device_get(self._noise(jax.random.key(seed), ends, truncation))
+        noise = {
+            name: np.tile(interpolation.between_noises(*rows[:2], steps), (len(captions), 1))
+            for name, rows in noises.items()
+        }
+        codes = np.repeat(self.encode(captions), steps, axis=0)
+
+        def draw(text: Any, noise: Any) -> jax.Array:
+            return self._draw(self._placed, text, noise)
+
+        images = draw_all(draw, ({"codes": codes}, noise), self.image_size, BATCH_SIZE)
+        return images.reshape(len(captions), steps, *images.shape[1:])
+
+    @functools.cached_property
+    def _mesh(self) -> jax.sharding.Mesh:
+        # As many devices as divide the batch evenly; of this process alone.
+        devices = jax.local_devices()
+        while BATCH_SIZE % len(devices):
+            devices = devices[:-1]
+        return data_mesh(devices)
+
+    @functools.cached_property
+    def _placed(self) -> Any:
+        return replicate(self.variables, self._mesh)
+
+    @functools.cached_property
+    def _draw(self) -> Callable[..., jax.Array]:
+        """(variables, text, noise) -> pictures: one program, whatever the noise comes from."""
+        return make_draw_fn(self.recipe, self._mesh)
+
+    @functools.cached_property
+    def _noise(self) -> Callable[..., dict[str, jax.Array]]:
+        dims = self.recipe.noise_dims
+
+        def noise(key: jax.Array, indices: jax.Array, scale: float) -> dict[str, jax.Array]:
+            return jax.tree.map(lambda rows: rows * scale, example_noise(key, indices, dims))
+
+        return jax.jit(noise)
