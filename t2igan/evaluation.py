@@ -1,0 +1,241 @@
+"""`t2igan evaluate`: measures a run, or any folder of pictures."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from input_pipeline.errors import UserError
+
+if TYPE_CHECKING:
+    from input_pipeline.dataset import DataSet
+    from t2igan.metrics.context import Context
+    from t2igan.metrics.result import Result
+    from t2igan.sampling import Run
+
+HELP = "Measure a run, or any folder of pictures, beside real and blurred pictures."
+EXAMPLE = """
+    t2igan evaluate --workdir=runs/shapes --metrics=frechet,kid,shapes_accuracy --split=test
+    t2igan evaluate --workdir=runs/shapes --metrics=frechet --watch       # follows a training
+    t2igan evaluate --images=pictures/ --captions=pictures/manifest.jsonl --dataset=data/shapes
+"""
+DEFAULT_METRICS = "frechet,kid,prdc"
+POLL_SECONDS = 10.0
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags of `t2igan evaluate`."""
+    what = parser.add_argument_group("what is measured")
+    what.add_argument("--workdir", help="the run's folder")
+    what.add_argument("--step", default="latest", help="checkpoint: a step, latest or best")
+    what.add_argument("--watch", action="store_true", help="measure each new checkpoint once")
+    what.add_argument("--images", help="instead of a run: a folder of pictures")
+    what.add_argument("--captions", help="their captions: .csv or .jsonl with file and caption")
+    against = parser.add_argument_group("against what")
+    against.add_argument("--dataset", help="prepared data set (default: the run's own)")
+    against.add_argument("--split", help="its split (default: the run's test split)")
+    how = parser.add_argument_group("how")
+    how.add_argument("--metrics", default=DEFAULT_METRICS, help="names (default %(default)s)")
+    how.add_argument("--features", default="lite0", help="lite0 (default) or inception")
+    how.add_argument("--inception_weights", help="file of the 2015 Inception weights")
+    how.add_argument("--matcher", help="file that `t2igan train_matcher` made")
+    how.add_argument("--num", type=int, default=0, help="pictures to draw (default: the split's)")
+    how.add_argument("--seed", type=int, default=0, help="of captions and noise (default 0)")
+    how.add_argument("--truncation", type=float, default=1.0, help="scale of the noise (default 1)")
+    how.add_argument("--resamples", type=int, default=100, help="of the bootstrap (default 100)")
+    how.add_argument("--out", help="JSON lines to append to (default: RUN/evaluation.jsonl)")
+
+
+def main(args: argparse.Namespace) -> None:
+    """Measures and tells.
+
+    Raises:
+      UserError: contradictory flags, an unknown metric, or files that are missing or damaged.
+    """
+    metrics = _metric_names(args)
+    if bool(args.workdir) == bool(args.images):
+        raise UserError("give either --workdir=RUN or --images=DIR (see t2igan evaluate --help)")
+    if args.images:
+        _measure_folder(args, metrics)
+    elif args.watch:
+        _watch(args, metrics)
+    else:
+        _measure_run(args, metrics)
+
+
+def _metric_names(args: argparse.Namespace) -> list[str]:
+    from t2igan.metrics import measures
+
+    names = [name.strip() for name in args.metrics.split(",") if name.strip()]
+    if not names:
+        raise UserError(f"--metrics is empty: choose of {', '.join(measures.names())}")
+    for name in names:
+        measures.check(name)
+    for flag, least in (("num", 0), ("seed", 0), ("resamples", 0), ("truncation", 0)):
+        if getattr(args, flag) < least:
+            raise UserError(f"--{flag}={getattr(args, flag)}: must be {least} or more")
+    return list(dict.fromkeys(names))
+
+
+def _measure_folder(args: argparse.Namespace, metrics: list[str]) -> None:
+    from t2igan.metrics.picture_folder import of_folder
+
+    if args.watch:
+        raise UserError("--watch follows a training: give it with --workdir=RUN")
+    dataset = _open(args.dataset) if args.dataset else None
+    split = args.split or "test"
+    fake = of_folder(Path(args.images), _path(args.captions), dataset, split, args.num)
+    context = _context(args, metrics, dataset, split, fake=fake)
+    out = _path(args.out)
+    _finish(context, metrics, out, {"images": str(args.images), "split": split})
+
+
+def _measure_run(args: argparse.Namespace, metrics: list[str]) -> None:
+    from t2igan import sampling
+
+    step = args.step if args.step in ("latest", "best") else _step(args.step)
+    run = sampling.load(args.workdir, step)
+    dataset, split = _data_of(run, args)
+    context = _context(args, metrics, dataset, split, **_model(run, dataset, args))
+    _finish(context, metrics, _lines_of(args), _origin(run, split))
+
+
+def _watch(args: argparse.Namespace, metrics: list[str]) -> None:
+    """Measures each checkpoint that is or comes, until the run's last step is measured."""
+    from t2igan import evaluation_lines as lines
+    from t2igan import evaluation_model as model
+    from t2igan import sampling
+    from t2igan.training.checkpoint_folder import list_steps
+
+    context: Context | None = None
+    done: set[int] = set()
+    while True:
+        waiting = [step for step in list_steps(Path(args.workdir)) if step not in done]
+        for step in waiting:
+            done.add(step)
+            run = model.load_if_there(sampling.load, args.workdir, step)
+            if run is None:
+                continue
+            dataset, split = _data_of(run, args)
+            if lines.is_measured(_lines_of(args), step, split, metrics):
+                continue
+            if context is None:
+                context = _context(args, metrics, dataset, split, **_model(run, dataset, args))
+            else:
+                context.renew(**_renewed(context, run, dataset, args))
+            _finish(context, metrics, _lines_of(args), _origin(run, split))
+        if done and max(done) >= model.last_step(args.workdir):
+            return
+        time.sleep(POLL_SECONDS)
+
+
+def _finish(
+    context: Context, metrics: list[str], out: Path | None, origin: dict[str, Any]
+) -> list[Result]:
+    """Measures, writes the lines and prints the table."""
+    from t2igan import evaluation_lines as lines
+    from t2igan.metrics.measures import measure_all
+
+    start = time.monotonic()
+    results = measure_all(context, metrics)
+    seconds = time.monotonic() - start
+    best: dict[str, bool] = {}
+    if out is not None:
+        best = lines.append(out, results, origin, metrics, seconds)
+    print(lines.table(results, origin, best, seconds), flush=True)
+    return results
+
+
+def _context(
+    args: argparse.Namespace,
+    metrics: list[str],
+    dataset: DataSet | None,
+    split: str,
+    **more: Any,
+) -> Context:
+    from t2igan.metrics.contexts import make_context
+
+    folder = Path(args.workdir) if args.workdir else None
+    return make_context(
+        metrics,
+        dataset=dataset,
+        split=split,
+        num=args.num,
+        network=args.features,
+        weights={"inception": args.inception_weights},
+        matcher=_matcher(args, dataset),
+        seed=args.seed,
+        resamples=args.resamples,
+        folder=folder,
+        progress=True,
+        **more,
+    )
+
+
+def _matcher(args: argparse.Namespace, dataset: DataSet | None) -> Any:
+    if not args.matcher:
+        return None
+    from t2igan.metrics import matcher
+
+    loaded = matcher.load(args.matcher)
+    return loaded.reading(dataset.vocabulary) if dataset is not None else loaded
+
+
+def _model(run: Run, dataset: DataSet, args: argparse.Namespace) -> dict[str, Any]:
+    from t2igan import evaluation_model as model
+
+    return {
+        "generate": model.generate_fn(run, dataset, args.seed, args.truncation),
+        "about": model.about(run, args.truncation),
+    }
+
+
+def _renewed(
+    context: Context, run: Run, dataset: DataSet, args: argparse.Namespace
+) -> dict[str, Any]:
+    from t2igan.metrics import populations
+
+    made = _model(run, dataset, args)
+    old = context.pictures("fake")
+    fake = populations.generated(old, made["generate"], {})
+    about = context.about | made["about"]
+    return {"fake": fake, "generate": made["generate"], "about": about}
+
+
+def _data_of(run: Run, args: argparse.Namespace) -> tuple[DataSet, str]:
+    dataset = _open(args.dataset or run.config.data.dir)
+    split = args.split or run.config.data.test_split
+    if not args.split and split not in dataset.splits:
+        split = run.config.data.validation_split
+    if dataset.image_size != run.image_size:
+        raise UserError(
+            f"{dataset.path} has pictures of {dataset.image_size} pixels and the run draws "
+            f"{run.image_size}: give --dataset with pictures of that size"
+        )
+    return dataset, split
+
+
+def _open(path: str) -> DataSet:
+    from input_pipeline.dataset import open_dataset
+
+    return open_dataset(path)
+
+
+def _origin(run: Run, split: str) -> dict[str, Any]:
+    return {"workdir": str(run.workdir), "step": run.step, "split": split}
+
+
+def _lines_of(args: argparse.Namespace) -> Path:
+    return Path(args.out) if args.out else Path(args.workdir) / "evaluation.jsonl"
+
+
+def _path(text: str | None) -> Path | None:
+    return Path(text) if text else None
+
+
+def _step(word: str) -> int:
+    if not word.isdigit():
+        raise UserError(f"--step={word}: must be a number, latest or best")
+    return int(word)

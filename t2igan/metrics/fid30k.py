@@ -1,0 +1,38 @@
+"""FID of 30,000 generated pictures against a whole split: the protocol of the CUB tables.
+
+All real pictures of the split, 30,000 fakes for its captions (each picture's captions in turn),
+the Inception of 2015 at 299 x 299. Papers differ in the reference: some take the train split; this
+is the split that `--split` names, and the result says which.
+
+References: Heusel et al., arXiv:1706.08500; the 30,000 of AttnGAN, arXiv:1711.10485, section 4.
+"""
+
+from __future__ import annotations
+
+from input_pipeline.errors import UserError
+from t2igan.metrics import frechet
+from t2igan.metrics.context import Context
+from t2igan.metrics.result import Result
+
+READERS = ("inception",)
+FAKES = 30_000
+
+
+def measure(context: Context) -> list[Result]:
+    """`fid30k`, lower is better.
+
+    Raises:
+      UserError: the evaluation has another number of fakes.
+    """
+    require_fakes(context, "fid30k")
+    return frechet.distance(context, "fid30k", "inception")
+
+
+def require_fakes(context: Context, metric: str) -> None:
+    """Checks that there are as many fakes as the protocol has."""
+    count = context.pictures("fake").count
+    if count != FAKES:
+        raise UserError(
+            f"{metric} is defined on {FAKES} generated pictures, not {count}: give --num={FAKES}, "
+            "or take the metric frechet, which says its number"
+        )

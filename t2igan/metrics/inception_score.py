@@ -1,0 +1,43 @@
+"""Inception score: sure of each picture, varied over all; on any network with classes.
+
+It never looks at real pictures, so a model may score above them.
+
+Reference: Salimans et al., arXiv:1606.03498.
+"""
+
+from __future__ import annotations
+
+from t2igan.metrics.context import Context
+from t2igan.metrics.result import Estimate, Result
+from t2igan.metrics.statistics.bootstrap import interval
+from t2igan.metrics.statistics.inception_score import (
+    class_probabilities,
+    inception_score,
+    inception_score_resamples,
+)
+
+READERS = ("network",)
+SPLITS = 10
+
+
+def measure(context: Context) -> list[Result]:
+    """`inception_score_NETWORK`: mean over 10 splits, with its spread; higher is better."""
+    name = f"inception_score_{context.network}"
+    anchors = {
+        label: context.anchor(f"{name}/{label}", lambda p=population: {name: _score(context, p)})[
+            name
+        ]
+        for label, population in (("real", "real"), ("blurred", "real_blurred"))
+        if context.has(population)
+    }
+    about = context.provenance(context.network, "real", splits=SPLITS, resamples=context.resamples)
+    return [Result(name, _score(context, "fake"), "higher", anchors, about)]
+
+
+def _score(context: Context, population: str) -> Estimate:
+    rows = context.rows(population, context.network)
+    probabilities = class_probabilities(context.readers[context.network].logits(rows))
+    scores = inception_score(probabilities, SPLITS)
+    value, spread = float(scores.mean()), float(scores.std())
+    resamples = inception_score_resamples(probabilities, context.resamples, context.seed, SPLITS)
+    return Estimate(value, *interval(value, resamples), {"spread": spread})

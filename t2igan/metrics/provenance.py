@@ -1,0 +1,32 @@
+"""What a number was computed with, so that two numbers are compared only where they may be."""
+
+from __future__ import annotations
+
+import functools
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import jax
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@functools.cache
+def code_version() -> str:
+    """The package's version, with the commit where it runs from a checkout: `0.1.0+c806ecc`."""
+    from t2igan import __version__
+
+    if not (ROOT / ".git").exists():
+        return __version__
+    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--exclude=*"]
+    try:
+        told = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return __version__
+    return f"{__version__}+{told.stdout.strip()}"
+
+
+def computed_with() -> dict[str, Any]:
+    """The code and the machine: rounding differs between backends, nothing else should."""
+    return {"code": code_version(), "jax": jax.__version__, "backend": jax.default_backend()}

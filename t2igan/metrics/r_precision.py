@@ -1,0 +1,47 @@
+"""R-precision: how often a picture's caption beats 99 others', by a matcher not trained with.
+
+With the matcher that a model was trained against, generated pictures score above real ones; the
+real pictures' score beside it says what this matcher can tell.
+
+Reference: AttnGAN, arXiv:1711.10485, section 4.1.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from t2igan.metrics.context import Context
+from t2igan.metrics.matching import anchors_of, embeddings, matcher_of, shuffled
+from t2igan.metrics.result import Estimate, Result
+from t2igan.metrics.statistics.bootstrap import mean_interval
+from t2igan.metrics.statistics.retrieval import OTHERS, folds, r_precision
+
+READERS = ("lite0",)
+
+
+def measure(context: Context) -> list[Result]:
+    """`r_precision`: mean over 10 folds, with its spread; higher is better."""
+    about = context.provenance(
+        "lite0", "real", **matcher_of(context).provenance, other_captions=OTHERS
+    )
+    anchors = anchors_of(context, "r_precision", _estimate)
+    return [Result("r_precision", _estimate(context, "fake"), "higher", anchors, about)]
+
+
+def hits(context: Context, population: str, *, own: bool = True) -> np.ndarray:
+    """[n] whether each picture is nearest to its caption, or to a shuffled one."""
+    images, texts = embeddings(context, population)
+    partners = context.pictures("fake").partners
+    if partners is None:
+        partners = np.arange(len(texts))
+    if not own:
+        order = shuffled(partners)
+        texts, partners = texts[order], partners[order]
+    return r_precision(images, texts, context.seed, partners)
+
+
+def _estimate(context: Context, population: str) -> Estimate:
+    found = hits(context, population)
+    mean, spread = folds(found)
+    interval = mean_interval(found, context.seed)
+    return Estimate(mean, *interval, {"spread": spread})

@@ -1,0 +1,1 @@
+"""Functions of feature rows: numpy in, numbers out; no network, no files."""

@@ -1,0 +1,59 @@
+"""What share of the generated pictures' variance their text explains, and what share the noise.
+
+All noise: the text is ignored. All text: every caption has one picture.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from input_pipeline.errors import UserError
+from t2igan.metrics.context import Context
+from t2igan.metrics.result import Estimate, Result
+from t2igan.metrics.statistics.bootstrap import interval, resampled_counts
+from t2igan.metrics.statistics.variance_shares import variance_shares
+
+READERS = ("network",)
+CAPTIONS, SAMPLES = 64, 8
+
+
+def measure(context: Context) -> list[Result]:
+    """`text_variance_NETWORK` and `noise_variance_NETWORK`, shares that add to 1.
+
+    Raises:
+      UserError: there is no model to draw several pictures of a caption with.
+    """
+    features = _features(context)
+    shares = dict(zip(("text", "noise"), variance_shares(features), strict=True))
+    again = [
+        variance_shares(np.repeat(features, counts, axis=0))
+        for counts in resampled_counts(len(features), context.resamples, context.seed)
+    ]
+    about = context.provenance(
+        context.network, captions_drawn=len(features), pictures_a_caption=SAMPLES
+    )
+    return [
+        Result(
+            f"{name}_variance_{context.network}",
+            Estimate(share, *interval(share, np.array([pair[i] for pair in again]))),
+            "",
+            {},
+            about,
+        )
+        for i, (name, share) in enumerate(shares.items())
+    ]
+
+
+def _features(context: Context) -> np.ndarray:
+    """[captions, samples, dim] features; sample k has the same noise for every caption."""
+    if context.generate is None:
+        raise UserError("variance draws several pictures of a caption: it needs --workdir=RUN")
+    codes = context.pictures("fake").codes
+    # From all over the split: neighbours may be alike.
+    codes = codes[np.linspace(0, len(codes) - 1, min(CAPTIONS, len(codes))).astype(int)]
+    images = context.generate(
+        np.repeat(codes, SAMPLES, axis=0), np.tile(np.arange(SAMPLES), len(codes))
+    )
+    reader = context.readers[context.network]
+    rows = np.concatenate(list(reader.rows([images])))
+    return rows.reshape(len(codes), SAMPLES, -1)

@@ -1,0 +1,87 @@
+"""`t2igan train_matcher`: learns which caption belongs to which picture, to judge models by."""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+from input_pipeline.errors import UserError
+
+HELP = "Train a matcher of pictures and captions, for R-precision, recall and reranking."
+EXAMPLE = """
+    t2igan train_matcher --dataset=data/flickr8k --out=data/flickr8k_matcher.npz
+    t2igan evaluate --workdir=RUN --matcher=data/flickr8k_matcher.npz --metrics=r_precision
+"""
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags of `t2igan train_matcher`."""
+    parser.add_argument("--dataset", required=True, help="folder that `t2igan prepare` wrote")
+    parser.add_argument("--out", required=True, metavar="FILE.npz", help="file to write")
+    parser.add_argument("--split", default="train", help="to learn from (default train)")
+    parser.add_argument(
+        "--test_split", default="", help="to tell recall on (default: validation, or test)"
+    )
+    parser.add_argument("--steps", type=int, default=1500, help="of Adam (default 1500)")
+    parser.add_argument("--batch_size", type=int, default=512, help="pictures a step (default 512)")
+    parser.add_argument("--seed", type=int, default=0, help="of weights and batches (default 0)")
+    parser.add_argument(
+        "--flip", action="store_true", help="learn from mirrored pictures too; wrong for left/right"
+    )
+
+
+def main(args: argparse.Namespace) -> None:
+    """Trains, measures and writes.
+
+    Raises:
+      UserError: a flag out of its range, no such data set or split, lite0 not installed.
+    """
+    for flag, least in (("steps", 10), ("batch_size", 2), ("seed", 0)):
+        if getattr(args, flag) < least:
+            raise UserError(f"--{flag}={getattr(args, flag)}: must be {least} or more")
+    if not args.out.endswith(".npz"):
+        raise UserError(f"--out={args.out}: the file's name must end in .npz")
+    from input_pipeline.dataset import open_dataset
+    from t2igan import matcher_training as training
+    from t2igan.metrics import feature_network, matcher
+    from t2igan.metrics.provenance import computed_with
+
+    start = time.monotonic()
+    dataset = open_dataset(args.dataset)
+    test = _test_split(args, dataset.splits)
+    network = feature_network.load("lite0")
+    settings = training.Settings(
+        steps=args.steps, batch_size=args.batch_size, seed=args.seed, flip=args.flip
+    )
+    pairs = training.read_pairs(dataset, args.split, network, flip=args.flip)
+    held_out = training.read_pairs(dataset, test, network, flip=False) if test else None
+    params = training.train(dataset, pairs, settings)
+    trained = {
+        "dataset": dataset.fingerprint,
+        "split": args.split,
+        "pictures": len(pairs.captions),
+        "captions": sum(map(len, pairs.captions)),
+        **{name: getattr(args, name) for name in ("steps", "batch_size", "seed", "flip")},
+        "features": network.provenance,
+        **computed_with(),
+    }
+    if held_out is not None:
+        told = _recall(training, matcher, params, dataset, trained, held_out)
+        trained["recall"] = {"split": test, "gallery": min(1000, len(held_out.captions)), **told}
+        numbers = ", ".join(f"@{k} {value:.1%}" for k, value in told.items())
+        print(f"recall of {test}'s captions among {trained['recall']['gallery']}: {numbers}")
+    meta = matcher.describe(params, dataset.vocabulary, dataset.caption_length, trained)
+    matcher.Matcher(params, meta).save(args.out)
+    print(f"{args.out}: {time.monotonic() - start:.0f} s")
+
+
+def _test_split(args: argparse.Namespace, splits: dict[str, int]) -> str:
+    if args.test_split:
+        return args.test_split
+    return next((s for s in ("validation", "test") if s in splits and s != args.split), "")
+
+
+def _recall(training, matcher, params, dataset, trained, held_out) -> dict[str, float]:
+    meta = matcher.describe(params, dataset.vocabulary, dataset.caption_length, trained)
+    found = training.held_out_recall(matcher.Matcher(params, meta), held_out)
+    return {str(k): value for k, value in found.items()}
