@@ -1,0 +1,102 @@
+"""This project's own step and sampling. Settings: dtype, form ("" chooses; "plain" as reference).
+
+Its weights and batch are made by the code that wrote the problem, from the same seed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import flax
+import jax
+import jax.numpy as jnp
+import numpy as np
+from benchmarks import problem as problems
+
+from t2igan.images import to_unit_range
+from t2igan.models import fast_forms
+from t2igan.training import parallel
+
+VERSIONS = {"jax": jax.__version__, "flax": flax.__version__}
+
+
+class Competitor:
+    """What child.py drives."""
+
+    def __init__(self, problem: dict[str, np.ndarray], settings: dict[str, Any]) -> None:
+        config = problems.make_config(settings.get("dtype", "float32"))
+        self.recipe, optimizers = problems.make_recipe(config)
+        self.mesh = problems.one_device_mesh()
+        self.state = parallel.replicate(
+            problems.make_state(config, self.recipe, optimizers), self.mesh
+        )
+        self.variables = jax.tree.map(jnp.copy, self.state.g_variables)  # the step donates its own
+        batch = {name: problem[name] for name in ("image", "codes")}
+        self.batch = jax.device_put(batch)
+        self.noise = {name: problem[name] for name in ("z", "eps")}
+        self.form = settings.get("form") or None
+        self.train = parallel.make_train_step(self.recipe, optimizers, config, self.mesh)
+        self.draw = parallel.make_sample_fn(self.recipe, self.mesh)
+        self.indices = jnp.arange(len(batch["codes"]))
+        self.calls, self.last = 0, None
+
+    def _forms(self) -> Any:
+        return fast_forms.only(self.form) if self.form else contextlib.nullcontext()
+
+    def check(self) -> dict[str, np.ndarray]:
+        """Losses, gradients' norms, fakes and logits of the first step, and a sample."""
+        variables, text = self.state.g_variables, {"codes": self.batch["codes"]}
+        d_variables = jax.tree.map(jnp.copy, self.state.d_variables)
+        with self._forms():
+            fake = jax.jit(self._fake)(variables, text)
+            sample = jax.jit(self._picture)(variables, text)
+            logits = jax.jit(self._logits)(d_variables, fake, self.batch)
+            self.state, metrics = self.train(self.state, self.batch)
+        names = ("loss/d", "loss/g", "grad_norm/d", "grad_norm/g")
+        out = {"fake": fake, "sample": sample} | logits | {name: metrics[name] for name in names}
+        return {name: np.asarray(value, np.float32) for name, value in out.items()}
+
+    def _fake(self, variables: Any, text: Any) -> jax.Array:
+        apply = self.recipe.generator.clone(axis_name=None).apply
+        return apply(variables, text, self.noise, train=True, mutable=["batch_stats"])[0]["image"]
+
+    def _picture(self, variables: Any, text: Any) -> jax.Array:
+        return self.recipe.generator.apply(variables, text, self.noise, train=False)["image"]
+
+    def _logits(self, variables: Any, fake: jax.Array, batch: Any) -> dict[str, jax.Array]:
+        network = self.recipe.discriminator.clone(axis_name=None)
+        image, text = to_unit_range(batch["image"]), {"codes": batch["codes"]}
+        pairs = {
+            "real": (image, text),
+            "wrong": (image, {"codes": jnp.roll(batch["codes"], 1, axis=0)}),
+            "fake": (fake, text),
+        }
+        return {
+            f"logits/{name}": network.apply(variables, *pair, train=True, mutable=["batch_stats"])[
+                0
+            ]
+            for name, pair in pairs.items()
+        }
+
+    def step(self) -> None:
+        """One training step."""
+        with self._forms():
+            self.state, self.last = self.train(self.state, self.batch)
+
+    def sample(self) -> None:
+        """One batch of pictures, other noise each time."""
+        self.calls += 1
+        key = jax.random.key(self.calls)
+        text = {"codes": self.batch["codes"]}
+        with self._forms():
+            self.last = self.draw(self.variables, text, self.indices, key)
+
+    def wait(self) -> None:
+        """Returns when all is computed."""
+        jax.block_until_ready((self.last, self.state))
+
+    def device_memory(self) -> int | None:
+        """Peak bytes on the accelerator, None on CPU."""
+        statistics = jax.devices()[0].memory_stats()
+        return statistics and statistics.get("peak_bytes_in_use")
