@@ -164,6 +164,8 @@ def _read_flags(
     for word in words:
         if word.startswith("--") and word.split("=", 1)[0] not in parser._option_string_actions:
             _complain_about_flag(parser, word)
+        if word.startswith("--") and word.endswith("=") and word.count("=") == 1:
+            parser.error(f"{word} has no value: give one, or leave the flag out")
     args, unknown = parser.parse_known_args(words)
     if unknown:
         _complain_about_flag(parser, unknown[0])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import json
 from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from absl import flags
@@ -109,15 +111,51 @@ def from_json(text: str, origin: str = "config.json") -> ConfigDict:
       origin: file name for the complaint.
 
     Raises:
-      UserError: the text is not a JSON object.
+      UserError: the text is not a JSON object, or one whose names no config can have.
     """
     try:
         values = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{origin} is damaged, not JSON: {error}") from error
     if not isinstance(values, dict):
         raise UserError(f"{origin} is damaged: it holds no config")
-    return ConfigDict(values).lock()
+    try:
+        return ConfigDict(values).lock()
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
+        raise UserError(f"{origin} is damaged: it holds no config") from error
+
+
+def read(path: Path) -> ConfigDict:
+    """The config in a file that `to_json` filled, locked.
+
+    Raises:
+      UserError: the file is something else.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is damaged, not UTF-8 text: {error}") from error
+    return from_json(text, str(path))
+
+
+@contextlib.contextmanager
+def every_field_known() -> Iterator[None]:
+    """A config.json, or an experiment's file, of another version may lack a field.
+
+    Raises:
+      UserError: the block has asked a config for a field that it does not have.
+    """
+    try:
+        yield
+    except AttributeError as error:
+        missing = error.args[0] if error.args else None
+        if not isinstance(missing, KeyError):  # what ml_collections wraps
+            raise
+        field = str(missing.args[0]).splitlines()[0]
+        raise UserError(
+            f"the config has no field {field}: it is of another version of t2igan; build it on "
+            "configs/common.py, or go on with the version that made the run"
+        ) from error
 
 
 def differences(old: ConfigDict, new: ConfigDict) -> dict[str, tuple[Any, Any]]:

@@ -83,7 +83,8 @@ def _near_file(file: Path) -> str:
 def _failure(path: str, file: Path, error: Exception) -> str:
     """Which line of the user's file failed, and how."""
     if isinstance(error, SyntaxError):
-        return f"--config={path} line {error.lineno}: {error.msg}"
+        where = f" line {error.lineno}" if error.lineno else ""  # none where the bytes are no text
+        return f"--config={path}{where}: {error.msg}"
     lines = [
         frame.lineno
         for frame in traceback.extract_tb(error.__traceback__)

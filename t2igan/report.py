@@ -42,9 +42,11 @@ def main(args: argparse.Namespace) -> None:
         out.parent.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
         raise UserError(f"--out={out}: {out.parent} is not a folder") from error
+    from t2igan.config import every_field_known
     from t2igan.report_page.page import make_page
 
-    page = make_page(workdir, args.num, args.dataset)
+    with every_field_known():
+        page = make_page(workdir, args.num, args.dataset)
     part = out.with_name(f".{out.name}.part")
     part.write_text(page, encoding="utf-8")
     os.replace(part, out)

@@ -33,9 +33,14 @@ def last_line(path: Path, window: int = 65536) -> dict[str, Any]:
     return next((found for found in map(_parse, reversed(lines)) if found), {})
 
 
+def is_number(value: Any) -> bool:
+    """Whether a value of a line is a finite number."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
+
+
 def _parse(line: str) -> dict[str, Any]:
     try:
         value = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}

@@ -25,6 +25,8 @@ t2igan sample --workdir=runs/shapes --caption="red star" --caption="blue ring" \
     --interpolate=captions --num=10
 """
 MOST = 10_000  # pictures a caption
+_MOST_BYTES = 64 << 20  # of a captions file
+_MOST_SHOWN = 200  # letters of a caption in a warning
 _AT_ONCE = 256  # pictures drawn before they are written: memory does not grow with the captions
 
 
@@ -92,17 +94,27 @@ def read_captions(args: argparse.Namespace) -> list[str]:
     """
     captions = [caption.strip() for caption in args.caption]
     if args.captions_file:
-        try:
-            text = Path(args.captions_file).read_text(encoding="utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise UserError(f"{args.captions_file} is not UTF-8 text: {error}") from error
+        text = _read_text(Path(args.captions_file))
         captions += [line.strip() for line in text.split("\n") if line.strip()]
     if not captions:
         raise UserError('no caption: add --caption="..." or --captions_file=FILE')
     for caption in captions:
+        if any("\ud800" <= letter <= "\udfff" for letter in caption):
+            raise UserError(f"the caption {caption!r} is not UTF-8 text: write it in UTF-8")
         if not any(letter.isalnum() for letter in caption):
             raise UserError(f"the caption {caption!r} has no word in it: say what to draw")
     return captions
+
+
+def _read_text(path: Path) -> str:
+    with path.open("rb") as file:
+        data = file.read(_MOST_BYTES + 1)
+    if len(data) > _MOST_BYTES:
+        raise UserError(f"{path} has more than {_MOST_BYTES >> 20} MiB of captions: split it")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 text: {error}") from error
 
 
 def _check(args: argparse.Namespace, captions: list[str]) -> None:
@@ -132,9 +144,14 @@ def _warn(run: Run, captions: list[str]) -> None:
         _warning(f"unknown words, drawn as x_UNK_: {named(unknown)}")
     cut = run.cut_captions(captions)
     for caption, rest in itertools.islice(cut.items(), 3):
-        _warning(f"too long, the end is not seen: {caption!r} without {' '.join(rest)!r}")
+        seen, lost = _shortened(caption), _shortened(" ".join(rest))
+        _warning(f"too long, the end is not seen: {seen!r} without {lost!r}")
     if len(cut) > 3:
         _warning(f"{len(cut) - 3} more captions are too long")
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _MOST_SHOWN else text[:_MOST_SHOWN] + " ..."
 
 
 def _warning(text: str) -> None:
@@ -144,7 +161,7 @@ def _warning(text: str) -> None:
 def named(unknown: dict[str, list[str]], most: int = 20) -> str:
     """Returns the words in one line, each with what might have been meant."""
     words = [
-        f"{word} (near: {', '.join(near)})" if near else word
+        _shortened(word) + (f" (near: {', '.join(near)})" if near else "")
         for word, near in itertools.islice(unknown.items(), most)
     ]
     rest = len(unknown) - len(words)

@@ -47,17 +47,23 @@ def load(workdir: str | Path, step: int | str = "latest") -> Run:
         raise UserError(f"{workdir} is not a run's folder; `t2igan train --workdir` makes one")
     step, variables = restore_item(workdir, step, "generator")
     _, meta = restore_item(workdir, step, "meta")
-    config = configs.ConfigDict(meta["config"])
-    return Run(
-        workdir=workdir,
-        step=step,
-        config=config,
-        recipe=recipe_of(meta),
-        vocabulary=Vocabulary(tuple(meta["vocabulary"])),
-        caption_length=meta["caption_length"],
-        variables={"batch_stats": {}} | variables,
-        meta=meta,
-    )
+    try:
+        with configs.every_field_known():
+            return Run(
+                workdir=workdir,
+                step=step,
+                config=configs.ConfigDict(meta["config"]),
+                recipe=recipe_of(meta),
+                vocabulary=Vocabulary(tuple(meta["vocabulary"])),
+                caption_length=int(meta["caption_length"]),
+                variables={"batch_stats": {}} | variables,
+                meta=meta,
+            )
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{workdir}: what step {step} says of itself is not understood "
+            f"({type(error).__name__}): use the version of t2igan that wrote it"
+        ) from error
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -50,7 +50,7 @@ class Trial:
         from t2igan.config import to_json
 
         marker = self.workdir / FINISHED
-        return marker.is_file() and marker.read_text() == to_json(self.config)
+        return marker.is_file() and marker.read_bytes() == to_json(self.config).encode()
 
     def mark_finished(self) -> None:
         """Makes `finished` true."""

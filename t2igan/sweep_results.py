@@ -7,11 +7,11 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from input_pipeline.errors import UserError
 from t2igan.line_plot import line_plot
-from t2igan.run_lines import read_lines
+from t2igan.run_lines import is_number, read_lines
 
 if TYPE_CHECKING:
     from t2igan.sweep import Trial
@@ -76,14 +76,15 @@ def _outcome(trial: Trial, metric: str, mode: str, failed: bool) -> Outcome:
         line
         for name in ("metrics.jsonl", "evaluation.jsonl")
         for line in read_lines(trial.workdir / name)
-        if isinstance(line.get("step"), int)
+        if isinstance(line.get("step"), int) and is_number(line["step"])
     ]
     last: dict[str, float] = {}
     curve: list[Point] = []
     for line in lines:
-        numbers = {key: float(value) for key, value in line.items() if _is_number(key, value)}
+        numbers = {key: float(value) for key, value in line.items() if is_number(value)}
+        del numbers["step"]
         last |= numbers
-        if metric in numbers and math.isfinite(numbers[metric]):
+        if metric in numbers:
             curve.append((line["step"], numbers[metric]))
     choose = min if mode == "min" else max
     best = choose(curve, key=lambda point: point[1]) if curve else None
@@ -91,10 +92,6 @@ def _outcome(trial: Trial, metric: str, mode: str, failed: bool) -> Outcome:
     return Outcome(
         trial, status, max((line["step"] for line in lines), default=0), last, curve, best
     )
-
-
-def _is_number(key: str, value: Any) -> bool:
-    return key != "step" and isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _write_csv(path: Path, outcomes: Sequence[Outcome], metric: str) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from t2igan.run_lines import last_line
+from t2igan.run_lines import is_number, last_line
 
 if TYPE_CHECKING:
     from t2igan.sweep import Trial
@@ -130,7 +130,8 @@ def _progress(trials: Sequence[Trial]) -> str:
 
 def _last_step(trial: Trial) -> int:
     """The step last logged; a trial that somebody stopped ends well, but before its last."""
-    return int(last_line(trial.workdir / "metrics.jsonl").get("step", 0))
+    step = last_line(trial.workdir / "metrics.jsonl").get("step")
+    return int(step) if is_number(step) else 0
 
 
 def _why(trial: Trial, status: int) -> str:

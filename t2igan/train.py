@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import signal
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-
-from input_pipeline.errors import UserError
 
 HELP = "Train a model. The same command again goes on where a run was stopped."
 EXAMPLE = """
@@ -55,7 +51,7 @@ def main(args: argparse.Namespace) -> None:
         from t2igan.training.compilation_cache import use_compilation_cache
 
         use_compilation_cache()
-    with _every_field_known():
+    with configs.every_field_known():
         if args.dry_run:
             from t2igan.training.dry_run import dry_run
 
@@ -68,22 +64,6 @@ def main(args: argparse.Namespace) -> None:
         print(_told(outcome.step, outcome.num_steps, outcome.stopped_by, workdir))
     if outcome.stopped_by == signal.SIGINT:
         sys.exit(130)
-
-
-@contextlib.contextmanager
-def _every_field_known() -> Iterator[None]:
-    """A config.json, or an experiment's file, of another version may lack a field."""
-    try:
-        yield
-    except AttributeError as error:
-        missing = error.args[0] if error.args else None
-        if not isinstance(missing, KeyError):  # what ml_collections wraps
-            raise
-        field = str(missing.args[0]).splitlines()[0]
-        raise UserError(
-            f"the config has no field {field}: it is of another version of t2igan; build it on "
-            "configs/common.py, or go on with the version that made the run"
-        ) from error
 
 
 def _told(step: int, num_steps: int, stopped_by: signal.Signals | None, workdir: Path) -> str:

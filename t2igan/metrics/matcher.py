@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import numpy as np
 
 from input_pipeline.errors import UserError
 from input_pipeline.vocabulary import END, NULL, START, UNK, Vocabulary
+from t2igan.metrics.array_files import read_npz
 
 Params = dict[str, jax.Array]
 WIDTH = 256
@@ -164,17 +164,14 @@ def load(path: str | Path) -> Matcher:
     if not path.is_file():
         raise UserError(f"--matcher={path}: no such file; make one with `t2igan train_matcher`")
     try:
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            if path.stat().st_size > MAX_BYTES:
-                raise ValueError("too large")
-            arrays = {name: file[name] for name in file.files}
+        arrays = read_npz(path, MAX_BYTES)
         meta = json.loads(str(arrays.pop(_META)))
         if meta["format"] != FORMAT or meta["weights_sha256"] != digest(arrays):
             raise ValueError("not what was written")
         return Matcher(jax.tree.map(jnp.asarray, arrays), meta)
-    except (OSError, ValueError, LookupError, TypeError, EOFError) as error:
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         reason = type(error).__name__
-    except (zipfile.BadZipFile, RuntimeError) as error:
+    except (RecursionError, UserError) as error:
         reason = type(error).__name__
     raise UserError(f"--matcher={path}: damaged, or no matcher of this version ({reason})")
 

@@ -7,6 +7,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from t2igan.run_lines import is_number
+
 MOST_POINTS = 160
 
 # What is looked at first; a chart is left out where the run has none of its metrics.
@@ -95,8 +97,3 @@ def _values(lines: Iterable[Mapping[str, Any]]) -> dict[str, list[tuple[int, flo
             if name != "step" and is_number(value):
                 values.setdefault(name, []).append((int(step), float(value)))
     return {name: sorted(pairs) for name, pairs in values.items()}
-
-
-def is_number(value: Any) -> bool:
-    """Whether it is a finite number."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300

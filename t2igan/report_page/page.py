@@ -17,7 +17,7 @@ from t2igan import __version__, sampling
 from t2igan import config as configs
 from t2igan.report_page import curves, pictures, sections
 from t2igan.report_page.markup import Markup, element
-from t2igan.run_lines import read_lines
+from t2igan.run_lines import is_number, read_lines
 
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
@@ -39,7 +39,7 @@ def make_page(workdir: Path, num: int, dataset: str | None = None) -> str:
     Raises:
       UserError: the run's config is damaged.
     """
-    config = configs.from_json((workdir / "config.json").read_text(), f"{workdir}/config.json")
+    config = configs.read(workdir / "config.json")
     lines = read_lines(workdir / "metrics.jsonl")
     run, data, missing = _open(workdir, dataset if dataset is not None else config.data.dir)
     parts = [
@@ -50,7 +50,7 @@ def make_page(workdir: Path, num: int, dataset: str | None = None) -> str:
         sections.evaluation(read_lines(workdir / "evaluation.jsonl")),
         sections.config(configs.fields(config)),
     ]
-    step = run.step if run else max((line.get("step", 0) for line in lines), default=0)
+    step = run.step if run else _last_step(lines)
     title = f"{config.recipe} at step {step:,}"
     about = f"{workdir.resolve().name}, trained on {config.data.dir or 'no data set'}"
     return _document(title, about, [part for part in parts if part is not None])
@@ -87,12 +87,10 @@ def _facts(
     config: ConfigDict, lines: Sequence[dict[str, Any]], run: sampling.Run | None
 ) -> dict[str, str]:
     """What one wants to know first."""
-    steps = [line["step"] for line in lines if curves.is_number(line.get("step"))]
-    speeds = [
-        line["images_per_sec"] for line in lines if curves.is_number(line.get("images_per_sec"))
-    ]
-    found = {"steps": f"{max(steps, default=0):,}", "batch": f"{config.train.batch_size:,}"}
-    found["pictures seen"] = f"{max(steps, default=0) * config.train.batch_size:,}"
+    last = _last_step(lines)
+    speeds = [line["images_per_sec"] for line in lines if is_number(line.get("images_per_sec"))]
+    found = {"steps": f"{last:,}", "batch": f"{config.train.batch_size:,}"}
+    found["pictures seen"] = f"{last * config.train.batch_size:,}"
     if speeds:
         found["images/s"] = f"{statistics.median(speeds):,.0f}"
     if run:
@@ -101,6 +99,10 @@ def _facts(
         found["picture"] = f"{run.image_size} x {run.image_size}"
         found["vocabulary"] = f"{len(run.vocabulary):,} words"
     return found
+
+
+def _last_step(lines: Sequence[dict[str, Any]]) -> int:
+    return max((int(line["step"]) for line in lines if is_number(line.get("step"))), default=0)
 
 
 def _millions(count: int) -> str:

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from t2igan.report_page import svg
-from t2igan.report_page.curves import Chart, is_number
+from t2igan.report_page.curves import Chart
 from t2igan.report_page.markup import Markup, element, png
 from t2igan.report_page.pictures import Pair, Pairs
+from t2igan.run_lines import is_number
 
 _PIXELATED = 128  # pixels: smaller pictures are shown as they are, each pixel a square
 

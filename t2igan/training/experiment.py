@@ -15,26 +15,13 @@ from input_pipeline.device import data_mesh
 from input_pipeline.errors import UserError
 from input_pipeline.stream import TrainStream, train_stream
 from t2igan.recipes import base as recipes
-from t2igan.training import first_stage, parallel
+from t2igan.training import config_ranges, first_stage, parallel
 from t2igan.training.first_stage import FirstStage
 from t2igan.training.optimizers import Optimizers, make_optimizers
 from t2igan.training.state import TrainState, create_state
 
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
-
-_LEAST = {
-    "train.batch_size": 1,
-    "train.steps": 0,
-    "train.epochs": 0,
-    "train.log_every": 1,
-    "train.checkpoint_every": 1,
-    "train.sample_every": 0,
-    "train.validate_every": 0,
-    "train.validation_batches": 0,
-    "sample.num_captions": 1,
-    "sample.num_noises": 1,
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,7 +114,7 @@ def open_experiment(
       UserError: a field is out of its range, the data set cannot be read, or the batch cannot be
         divided over the devices.
     """
-    _check_ranges(config)
+    config_ranges.check(config)
     if not config.data.dir:
         raise UserError("no data set given: add --config.data.dir=DATASET, made by t2igan prepare")
     mesh = _mesh(num_devices)
@@ -141,17 +128,6 @@ def open_experiment(
     )
     optimizers = make_optimizers(config, num_steps)
     return Experiment(config, dataset, recipe, optimizers, num_steps, mesh, first)
-
-
-def _check_ranges(config: ConfigDict) -> None:
-    for name, least in _LEAST.items():
-        group, field = name.split(".")
-        if config[group][field] < least:
-            raise UserError(f"config.{name}={config[group][field]}: must be {least} or more")
-    if not config.train.steps and not config.train.epochs:
-        raise UserError("config.train.steps and config.train.epochs are both 0: nothing to train")
-    if not 0 <= config.ema.decay < 1:
-        raise UserError(f"config.ema.decay={config.ema.decay}: must be 0 (none) to below 1")
 
 
 def _mesh(num_devices: int) -> Mesh:

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Collection, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 NAME = "MANIFEST.json"
@@ -61,11 +61,22 @@ def read(folder: Path) -> Manifest:
         files = {str(name): (int(size), str(sha)) for name, (size, sha) in raw["files"].items()}
         metrics = {str(name): float(value) for name, value in raw["metrics"].items()}
         name, mode = raw["best"]
-        return Manifest(int(raw["step"]), metrics, (str(name), str(mode)), files)
+        manifest = Manifest(int(raw["step"]), metrics, (str(name), str(mode)), files)
     except FileNotFoundError as error:
         raise Damaged(f"{NAME} is missing") from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (OSError, ArithmeticError, AttributeError, LookupError) as error:
         raise Damaged(f"{NAME} cannot be read") from error
+    except (RecursionError, TypeError, ValueError) as error:
+        raise Damaged(f"{NAME} cannot be read") from error
+    outside = [name for name in files if not _is_inside(name)]
+    if outside:
+        raise Damaged(f"{NAME} names {outside[0]!r}, which is no file of a checkpoint")
+    return manifest
+
+
+def _is_inside(name: str) -> bool:
+    path = PurePosixPath(name)
+    return "\0" not in name and not path.is_absolute() and ".." not in path.parts
 
 
 def verify(folder: Path, *, items: Collection[str] = (), quick: bool = False) -> Manifest:

@@ -51,7 +51,7 @@ def read_config(workdir: Path) -> ConfigDict | None:
       UserError: its config.json is damaged.
     """
     path = Path(workdir) / CONFIG
-    return configs.from_json(path.read_text(), str(path)) if path.is_file() else None
+    return configs.read(path) if path.is_file() else None
 
 
 def keep_config(workdir: Path, config: ConfigDict) -> None:

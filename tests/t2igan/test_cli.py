@@ -93,6 +93,7 @@ def test_each_verbs_help_shows_an_example_and_no_heavy_import(name: str) -> None
         (["fake", "--bach_size=2"], "did you mean --batch_size?"),
         (["fake", "--batch_size=two", "--out=1"], "invalid int value: 'two'"),
         (["fake", "--out=1", "stray"], "'stray' is not a flag"),
+        (["fake", "--out="], "--out= has no value: give one, or leave the flag out"),
         (["fake"], "--out"),
     ],
 )

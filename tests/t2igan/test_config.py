@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ml_collections import ConfigDict
 
@@ -108,6 +108,7 @@ def test_any_override_is_taken_or_refused(name: str, value: str) -> None:
     [
         (None, "no config file"),
         ("def get_config(:", "line 1"),
+        ("x = 1\0", "wrong.py: source code"),
         ("import nothing_of_this_name", "line 1: ModuleNotFoundError"),
         ("x = 1", "no function get_config()"),
         ("def get_config():\n  return {}", "returned dict"),
@@ -151,10 +152,32 @@ def test_json_round_trip(file: Path) -> None:
     assert configs.differences(config, again) == {}
 
 
-@pytest.mark.parametrize("text", ["", "{", "[1]", "\x00", '{"a": 1'])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[1]", "\x00", '{"a": 1', '{"a.b": 1}', '{"__class__": {}}', "[" * 100_000]
+)
 def test_damaged_json_is_named(text: str) -> None:
     with pytest.raises(UserError, match=r"RUN/config\.json is damaged"):
         configs.from_json(text, origin="RUN/config.json")
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=80)
+@given(data=st.binary() | st.dictionaries(st.text(), JSON).map(lambda d: json.dumps(d).encode()))
+def test_any_bytes_are_a_config_or_named_damage(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "config.json"
+    path.write_bytes(data)
+    try:
+        config = configs.read(path)
+    except UserError as error:
+        assert "config.json is damaged" in str(error)  # noqa: PT017 - a config is right too
+    else:
+        configs.fields(config)
 
 
 def test_differences_are_found_by_name(file: Path) -> None:

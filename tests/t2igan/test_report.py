@@ -4,13 +4,16 @@ import json
 import shutil
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from t2igan.cli import main
 from t2igan.report_page import curves, svg
 from t2igan.report_page.markup import Markup, element, joined
-from t2igan.report_page.pictures import sheets
+from t2igan.report_page.pictures import sheets, to_png
 
 HOSTILE = ("<script>alert(1)</script>", "\"'><img/src=x/onerror=alert(2)>", "</style>", "&amp;")
 
@@ -180,6 +183,26 @@ def test_a_damaged_config_is_a_mistake_too(tmp_path, capsys):
     (tmp_path / "config.json").write_text('{"recipe": ')
     assert main(["report", f"--workdir={tmp_path}"]) == 2
     assert "config.json is damaged" in capsys.readouterr().err
+
+
+def test_a_config_of_another_version_is_one_line(run, tmp_path, capsys):
+    config = json.loads((run / "config.json").read_text())
+    del config["recipe"]
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert main(["report", f"--workdir={tmp_path}"]) == 2
+    assert "the config has no field 'recipe'" in capsys.readouterr().err
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(place=st.integers(0, 400), put=st.binary(max_size=6), cut=st.booleans())
+def test_a_damaged_sheet_is_shown_or_left_out(tmp_path, place, put, cut):
+    (tmp_path / "samples").mkdir(exist_ok=True)
+    whole = to_png(np.random.default_rng(0).integers(0, 256, (9, 9, 3), np.uint8))
+    rest = b"" if cut else whole[place + len(put) :]
+    (tmp_path / "samples/step_00000001.png").write_bytes(whole[:place] + put + rest)
+    found, total = sheets(tmp_path)
+    assert total == 1
+    assert len(found) <= 1
 
 
 def test_the_default_place_is_in_the_run(run, capsys):

@@ -1,12 +1,16 @@
 """`t2igan sample` as it is typed: captions in, files out, mistakes in one line."""
 
+import argparse
 import json
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 import t2igan
+from input_pipeline.errors import UserError
 from t2igan import sample_verb
 from t2igan.cli import main
 
@@ -90,6 +94,34 @@ def test_unknown_and_lost_words_are_told_on_stderr(sample, capsys):
     assert "without 'a red star'" in error
 
 
+def test_long_captions_and_words_are_shortened_in_warnings(sample, capsys):
+    assert sample("--caption=" + "red " * 10_000, "--caption=" + "z" * 10_000, "--num=1") == 0
+    error = capsys.readouterr().err
+    assert "the end is not seen" in error
+    assert "zzz" in error
+    assert max(map(len, error.splitlines())) < 600
+
+
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.binary() | st.text().map(str.encode))
+def test_any_bytes_are_captions_or_a_clear_line(tmp_path, data):
+    path = tmp_path / "captions.txt"
+    path.write_bytes(data)
+    args = argparse.Namespace(caption=[], captions_file=str(path))
+    try:
+        captions = sample_verb.read_captions(args)
+    except UserError as error:
+        assert "\n" not in str(error)  # noqa: PT017 - captions are right too
+    else:
+        assert all(any(letter.isalnum() for letter in caption) for caption in captions)
+
+
+def test_an_endless_captions_file_is_refused(sample, capsys, monkeypatch):
+    monkeypatch.setattr(sample_verb, "_MOST_BYTES", 1 << 20)
+    assert sample("--captions_file=/dev/zero") == 2
+    assert "/dev/zero has more than 1 MiB of captions: split it" in capsys.readouterr().err
+
+
 def test_many_unknown_words_stay_one_line():
     named = sample_verb.named({f"w{i}": [] for i in range(100)})
     assert named.endswith("w19; and 80 more")
@@ -101,6 +133,7 @@ def test_many_unknown_words_stay_one_line():
         ([], "no caption"),
         (["--caption=  "], "has no word in it"),
         (["--caption=?!"], "has no word in it"),
+        (["--caption=a \udcff"], r"the caption 'a \udcff' is not UTF-8 text"),
         (["--caption=a", "--num=0"], "--num=0: must be 1 to 10000"),
         (["--caption=a", "--num=1000000"], "--num=1000000"),
         (["--caption=a", "--num=1", "--interpolate=noises"], "--num=1: must be 2"),

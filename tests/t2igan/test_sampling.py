@@ -1,14 +1,17 @@
 """A run as an object: what a picture depends on, what is read of a checkpoint, what is refused."""
 
+import contextlib
 import shutil
 
 import jax
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 import t2igan
 from input_pipeline.errors import UserError
-from t2igan import interpolation
+from t2igan import interpolation, sampling
 from t2igan.images import to_uint8
 from t2igan.training.checkpoint_folder import step_folder
 from t2igan.training.randomness import example_noise
@@ -152,3 +155,49 @@ def test_a_folder_that_is_no_run(tmp_path):
         t2igan.load(tmp_path)
     with pytest.raises(UserError, match="not a run's folder"):
         t2igan.load(tmp_path / "absent")
+
+
+VALUES = st.recursive(
+    st.none() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@settings(
+    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    changes=st.dictionaries(
+        st.sampled_from(["config", "vocabulary", "image_size", "caption_length", "stage1"]),
+        VALUES,
+        min_size=1,
+    )
+)
+def test_whatever_a_checkpoint_says_of_itself_it_is_a_run_or_a_clear_line(
+    untrained_run, monkeypatch, changes
+):
+    found = sampling.restore_item
+
+    def changed(workdir, step, item):
+        step, value = found(workdir, step, item)
+        return step, value | changes if item == "meta" else value
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sampling, "restore_item", changed)
+        with contextlib.suppress(UserError):
+            t2igan.load(untrained_run)
+
+
+def test_a_run_of_another_version_names_the_field(untrained_run, monkeypatch):
+    found = sampling.restore_item
+
+    def older(workdir, step, item):
+        step, value = found(workdir, step, item)
+        if item == "meta":
+            del value["config"]["model"]["z_dim"]
+        return step, value
+
+    monkeypatch.setattr(sampling, "restore_item", older)
+    with pytest.raises(UserError, match="the config has no field 'z_dim'"):
+        t2igan.load(untrained_run)
