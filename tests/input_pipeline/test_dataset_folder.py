@@ -148,7 +148,7 @@ def _at_work(out, *arguments):
         # Or the pipe fills with what the bar shows.
         threading.Thread(target=process.stderr.read, daemon=True).start()
         try:
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + 120
             while len(list(out.parent.glob("out.incomplete-*/tfds/**/*array_record*"))) < 3:
                 assert process.poll() is None
                 assert time.monotonic() < deadline
@@ -162,7 +162,7 @@ def _at_work(out, *arguments):
 def test_a_stopped_prepare_leaves_nothing(tmp_path, sent, status):
     with _at_work(tmp_path / "out") as process:
         process.send_signal(sent)
-        assert process.wait(timeout=30) == status
+        assert process.wait(timeout=120) == status
     assert _names(tmp_path) == []
 
 
@@ -170,13 +170,13 @@ def test_a_killed_prepare_leaves_nothing_that_looks_finished(tmp_path):
     out = tmp_path / "out"
     with _at_work(out) as process:
         process.kill()
-        process.wait(timeout=30)
+        process.wait(timeout=120)
     assert not out.exists()
     (leftover,) = tmp_path.iterdir()
     with pytest.raises(UserError, match="not a finished data set"):
         open_dataset(leftover)
     with _start(out, 60) as again:
-        again.communicate(timeout=60)
+        again.communicate(timeout=120)
     assert again.returncode == 0
     assert _names(tmp_path) == ["out"]
     assert json.loads((out / "report.json").read_text())["examples"] == 60
@@ -188,7 +188,7 @@ SMALL_FILES_ONLY = ("bash", "-c", 'ulimit -f 195 && exec "$@"', "bash")
 
 def test_a_disk_that_takes_no_more_is_one_line_and_exit_2(tmp_path):
     with _start(tmp_path / "out", 2000, before=SMALL_FILES_ONLY) as process:
-        _, error = process.communicate(timeout=60)
+        _, error = process.communicate(timeout=120)
     assert process.returncode == 2
     last = error.strip().splitlines()[-1]
     assert last.startswith(f"t2igan: error: cannot write {tmp_path}/out: File too large")

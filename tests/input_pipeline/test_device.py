@@ -134,5 +134,5 @@ raise SystemExit(3)
 
 def test_a_process_that_leaves_all_open_exits_at_once_and_clean(prepared):
     command = [sys.executable, "-c", _LEFT_OPEN, str(prepared.path)]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    run = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert (run.returncode, run.stdout, run.stderr) == (3, "done\n", "")

@@ -240,22 +240,31 @@ def test_good_pictures_come_and_every_failure_has_its_reason(
         "empty": "empty",
         "broken": "truncated",
         "cut": "cut off",
-        "slow": "timed out",
-        "silent": "timed out",
         "huge": "too large",
         "endless": "too large",
         "loop": "too many redirects",
         "tofile": "not an http URL",
     }
     urls = [f"{server.url}/{kind}/{kind}.jpg" for kind in ("ok", "flaky", "moved", *expected)]
-    images, failures = _run(tmp_path, urls, retries=2, timeout=0.5, max_mb=1)
+    images, failures = _run(tmp_path, urls, retries=2, timeout=60, max_mb=1)
     assert failures == {f"{server.url}/{kind}/{kind}.jpg": why for kind, why in expected.items()}
     assert _pictures(images) == {"ok.jpg", "flaky.jpg", "moved.jpg"}
     assert all((images / name).read_bytes() == JPEG for name in _pictures(images))
     asked = {path.split("/")[1]: times for path, times in server.asked.items()}
-    assert asked["flaky"] == asked["cut"] == asked["slow"] == 3
+    assert asked["flaky"] == asked["cut"] == 3
     assert asked["gone"] == asked["page"] == asked["huge"] == asked["busy"] == 1
     assert f"3 fetched, 0 already there, {len(expected)} failed" in capsys.readouterr().out
+
+
+def test_what_takes_too_long_is_asked_for_again_and_given_up(
+    server: _Server, tmp_path: Path
+) -> None:
+    urls = [f"{server.url}/{kind}/{kind}.jpg" for kind in ("slow", "silent")]
+    images, failures = _run(tmp_path, urls, retries=2, timeout=0.5)
+    assert failures == dict.fromkeys(urls, "timed out")
+    assert _pictures(images) == set()
+    # On a busy machine a try can end before the server has heard of it.
+    assert 1 < server.asked["/slow/slow.jpg"] + server.asked["/silent/silent.jpg"] <= 6
 
 
 def test_names_that_are_none_and_urls_of_other_kinds_are_listed(
@@ -381,7 +390,7 @@ def test_stopped_at_any_moment_it_leaves_whole_pictures_and_goes_on(
     while not server.asked["/slow/slow.jpg"] and child.poll() is None:
         time.sleep(0.01)
     child.send_signal(end)
-    _, said = child.communicate(timeout=20)
+    _, said = child.communicate(timeout=120)
     assert child.returncode == (130 if end == signal.SIGINT else -signal.SIGKILL), said
     assert "Traceback" not in said
     if end == signal.SIGINT:
@@ -390,7 +399,7 @@ def test_stopped_at_any_moment_it_leaves_whole_pictures_and_goes_on(
     assert came
     assert "slow.jpg" not in came
     assert all((images / name).read_bytes() == JPEG for name in came)
-    download.main(_args(captions, images, timeout=1))
+    download.main(_args(captions, images, timeout=4))
     assert len(_pictures(images)) == 40, _failures(images)
     assert list(_failures(images).values()) == ["timed out"]
 

@@ -246,3 +246,15 @@ ROW = st.dictionaries(st.sampled_from(["file", "caption", "captions", "text"]), 
 def test_any_jsonl_is_a_table_or_a_user_error(tmp_path, rows):
     text = "\n".join(map(json.dumps, rows))
     assert "\n" not in _fuzz(tmp_path, "t.jsonl", text.encode())
+
+
+@FUZZ
+@given(st.binary(max_size=60) | st.text(max_size=20).map(str.encode))
+def test_any_text_beside_an_image_is_captions_or_a_named_reason(tmp_path, content):
+    (tmp_path / "a.jpg").write_bytes(b"")
+    (tmp_path / "a.txt").write_bytes(content)
+    (example,) = _all(_open(tmp_path))
+    if isinstance(example.image, Rejected):
+        assert example.image.reason == "unreadable_captions"
+    else:
+        assert all(isinstance(caption, str) for caption in example.captions)

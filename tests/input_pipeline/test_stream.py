@@ -184,7 +184,7 @@ def test_a_failed_read_is_raised_again_and_no_batch_is_skipped(prepared, monkeyp
 def test_batches_are_made_ahead(prepared):
     with train_stream(prepared.dataset, "train", batch_size=30, seed=0, cache="memory") as stream:
         next(stream)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while not all(f.done() for f in stream._iterator._buffer) and time.monotonic() < deadline:
             time.sleep(0.01)
         assert len(stream._iterator._buffer) >= 2
@@ -193,7 +193,7 @@ def test_batches_are_made_ahead(prepared):
 def test_close_ends_the_threads(prepared):
     before = set(threading.enumerate())
     _take(prepared, 3)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while set(threading.enumerate()) - before and time.monotonic() < deadline:
         time.sleep(0.01)
     assert not set(threading.enumerate()) - before

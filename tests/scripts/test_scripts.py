@@ -191,14 +191,14 @@ def test_slurm_jobs_end_of_time_stops_the_run_and_requeues_it(
         stdout=subprocess.PIPE,
         start_new_session=True,
     )
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while not (folder / "started").exists() and time.monotonic() < deadline:
         time.sleep(0.02)
     job.terminate()
     try:
         assert job.stdout is not None
         assert job.stdout.readlines()[-1] == b"scontrol requeue 7\n"
-        assert job.wait(30) == 0
+        assert job.wait(120) == 0
     finally:
         job.stdout.close()
         os.killpg(job.pid, signal.SIGKILL)

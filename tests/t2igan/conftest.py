@@ -1,6 +1,7 @@
 """A run folder with a data set, both as training leaves them, made without training."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -89,6 +90,26 @@ def make_run(workdir: Path, config: ConfigDict, steps: tuple[int, ...] = (10, 20
     lines = [{"step": step, "loss/d": 1.0 / step, "loss/g": 2.0} for step in range(1, 21)]
     (workdir / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     return workdir
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compilation_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Compiled programs are kept, and shared with the processes that tests start.
+
+    Many tests draw with the same few networks, each from a run that it has loaded itself.
+    """
+    from jax.experimental.compilation_cache import compilation_cache
+
+    from t2igan.training.compilation_cache import use_compilation_cache
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        folder = use_compilation_cache()
+        # The many small ones take longer to be written than to be compiled again.
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+        yield folder
+    jax.config.update("jax_compilation_cache_dir", None)
+    compilation_cache.reset_cache()
 
 
 @pytest.fixture(scope="session")

@@ -178,12 +178,12 @@ def test_a_stopped_sweep_leaves_no_child_and_resumes(
         [sys.executable, "-c", script, *words], stderr=subprocess.PIPE, start_new_session=True
     )
     slow = workdir / "trial_001_seed-9_steps-4"
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while not (slow / "pid").exists() or not (slow / "pid").read_text():
         assert time.monotonic() < deadline, "the second trial never started"
         time.sleep(0.05)
     child.send_signal(stop)
-    _, said = child.communicate(timeout=60)
+    _, said = child.communicate(timeout=120)
     assert child.returncode == 130
     assert b"Traceback" not in said
     assert (slow / "stopped").exists()

@@ -1,7 +1,7 @@
 """A data set and a config small enough to train in a second."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -68,20 +68,6 @@ def make_config(dataset_path: Path) -> ConfigDict:
 def config(dataset_path: Path) -> ConfigDict:
     """The test's own copy of the tiny config."""
     return make_config(dataset_path)
-
-
-@pytest.fixture(scope="session")
-def compilation_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Compiled steps are kept from here on, and shared with the processes that tests start."""
-    from jax.experimental.compilation_cache import compilation_cache
-
-    from t2igan.training.compilation_cache import use_compilation_cache
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        yield use_compilation_cache()
-    jax.config.update("jax_compilation_cache_dir", None)
-    compilation_cache.reset_cache()
 
 
 @pytest.fixture(scope="session")

@@ -41,7 +41,7 @@ def train_in_process(workdir: Path, ending: str) -> subprocess.CompletedProcess:
         [sys.executable, "-c", script],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
     )
 
 

@@ -1,0 +1,136 @@
+"""What the README's commands expect to find: pictures, captions, vectors, a server, small sizes."""
+
+from __future__ import annotations
+
+import contextlib
+import http.server
+import io
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import h5py
+import numpy as np
+from PIL import Image
+
+from input_pipeline.vocabulary import SPECIAL_WORDS
+from t2igan import cli
+
+WORDS = ("a", "red", "dog", "on", "grass")
+COUNT = 40  # pictures: enough for a batch of train and one of validation
+# After the README's own flags, of which the last holds.
+SMALL = {
+    "train": [
+        "--config.train.steps=2",
+        "--config.train.batch_size=4",
+        "--config.train.validation_batches=1",
+        *(f"--config.model.{width}=2" for width in ("gf_dim", "df_dim", "cond_dim", "z_dim")),
+        "--config.model.text_compressor_dim=2",
+        "--config.sample.num_captions=2",
+        "--config.use_compilation_cache=false",
+    ],
+    "download": ["--allow_private_hosts"],
+    "evaluate": ["--num=8", "--resamples=2"],
+}
+SMALL["sweep"] = SMALL["train"]
+SMALL["train"] = [*SMALL["train"], "--devices=1"]
+_SHRUNK = {"image_size": lambda size: str(int(size) // 4), "num_examples": lambda count: str(COUNT)}
+
+
+def jpeg(index: int) -> bytes:
+    """A picture like no other: one file repeated would be taken for "no longer available"."""
+    pixels = np.random.default_rng(index).integers(0, 256, (20, 20, 3), np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG")
+    return file.getvalue()
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        body = jpeg(int(Path(self.path).stem))
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextlib.contextmanager
+def server() -> Iterator[str]:
+    """The address of a server that has a picture at /NUMBER.jpg."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Handler) as served:
+        thread = threading.Thread(target=served.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{served.server_port}"
+        finally:
+            served.shutdown()
+            thread.join()
+
+
+def run(words: list[str], address: str) -> None:
+    """Runs `t2igan WORDS` on little data, which is made where it is missing.
+
+    Raises:
+      AssertionError: it does not exit with 0.
+    """
+    words = [_shrunk(word) for word in words]
+    _provide(words, address)
+    words += SMALL.get(words[0], [])
+    assert cli.main(words) == 0, words
+    if words[0] == "download":
+        images = next(word for word in words if word.startswith("--images="))
+        assert len(list(Path(images.partition("=")[2]).glob("*.jpg"))) == COUNT
+
+
+def _shrunk(word: str) -> str:
+    name, _, value = word.partition("=")
+    shrink = _SHRUNK.get(name.lstrip("-"))
+    return f"{name}={shrink(value)}" if shrink else word
+
+
+def _provide(words: list[str], address: str) -> None:
+    verb, flags = words[0], dict(word.lstrip("-").partition("=")[::2] for word in words[1:])
+    source = flags.get("source", "")
+    if verb == "prepare" and source == "folder":
+        _fill(Path(flags["images"]), captions=True)
+    if verb == "download" or (verb == "prepare" and source == "hdf5"):
+        _write_hdf5(Path(flags["captions"]), address)
+    if verb == "prepare" and source == "hdf5":
+        _fill(Path(flags["images"]), captions=False)
+    if vectors := flags.get("word_vectors"):
+        lines = [f"{word} {code} 0.5 -1e-1" for code, word in enumerate((*WORDS, "unk"))]
+        Path(vectors).write_text("\n".join(lines) + "\n")
+    if verb in ("train", "sweep") and not Path(flags.get("config.data.dir", ".")).exists():
+        size = "--image_size=64"
+        run(["prepare", "--source=shapes", size, f"--out={flags['config.data.dir']}"], address)
+    if verb in ("sample", "report", "evaluate") and not Path(flags.get("workdir", ".")).exists():
+        made = [f"--workdir={flags['workdir']}", "--config.data.dir=data/made"]
+        run(["train", "--config=configs/tiny.py", *made], address)
+
+
+def _fill(folder: Path, captions: bool) -> None:
+    if folder.exists():
+        return
+    folder.mkdir(parents=True)
+    for index in range(COUNT):
+        (folder / f"{index}.jpg").write_bytes(jpeg(index))
+        if captions:
+            (folder / f"{index}.txt").write_text(f"a {WORDS[1 + index % 4]} dog\n")
+
+
+def _write_hdf5(path: Path, address: str) -> None:
+    if path.exists():
+        return
+    codes = np.zeros((COUNT, 17), np.int64)
+    codes[:, :4] = [1, 4, 6, 2]
+    names = (*SPECIAL_WORDS, *WORDS)
+    with h5py.File(path, "w") as file:
+        file["train_cap"] = codes
+        file["train_imid"] = np.arange(1, COUNT + 1)
+        file["train_url"] = np.array([f"{address}/{i}.jpg".encode() for i in range(COUNT)])
+        table = np.zeros(1, [(name, "i8") for name in names])
+        table[0] = tuple(range(len(names)))
+        file["word_code"] = table
