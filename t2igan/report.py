@@ -48,6 +48,9 @@ def main(args: argparse.Namespace) -> None:
     with every_field_known():
         page = make_page(workdir, args.num, args.dataset)
     part = out.with_name(f".{out.name}.part")
-    part.write_text(page, encoding="utf-8")
-    os.replace(part, out)
+    try:
+        part.write_text(page, encoding="utf-8")
+        os.replace(part, out)
+    finally:
+        part.unlink(missing_ok=True)
     print(out)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -75,8 +77,17 @@ class _Grid:
         self._images.append(images)
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        if error is None:
-            captioned_grid(np.stack(self._images), self._labels).save(self._path)
+        if error is not None:
+            return
+        sheet = captioned_grid(np.stack(self._images), self._labels)
+        if self._path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(self._path))
+        part = self._path.with_name(f".{self._path.name}.part")
+        try:  # whole or not at all: a full disk would leave half a picture
+            sheet.save(part, format=Image.registered_extensions()[self._path.suffix.lower()])
+            os.replace(part, self._path)
+        finally:
+            part.unlink(missing_ok=True)
 
 
 class _Folder:

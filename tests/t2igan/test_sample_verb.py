@@ -1,7 +1,9 @@
 """`t2igan sample` as it is typed: captions in, files out, mistakes in one line."""
 
 import argparse
+import errno
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -60,6 +62,20 @@ def test_a_folder_has_the_same_pictures_and_says_how_each_was_made(
         "workdir": str(untrained_run),
         "step": 10,
     }
+
+
+def test_a_full_disk_leaves_the_picture_that_was_there(sample, tmp_path, capsys, monkeypatch):
+    (tmp_path / "grid.png").write_bytes(b"before")
+
+    def save(image, path, format):
+        Path(path).write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", save)
+    assert sample("--caption=a red star", "--num=1", "--out=grid.png") == 2
+    assert "the disk is full" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["grid.png"]
+    assert (tmp_path / "grid.png").read_bytes() == b"before"
 
 
 def test_captions_from_a_file(sample, tmp_path):
