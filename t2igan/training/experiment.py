@@ -34,6 +34,10 @@ _LEAST = {
     "train.validation_batches": 0,
     "sample.num_captions": 1,
     "sample.num_noises": 1,
+    "health.every": 0,
+    "health.patience": 1,
+    "health.grace": 0,
+    "rollback.times": 0,
 }
 
 
@@ -152,6 +156,21 @@ def _check_ranges(config: ConfigDict) -> None:
         raise UserError("config.train.steps and config.train.epochs are both 0: nothing to train")
     if not 0 <= config.ema.decay < 1:
         raise UserError(f"config.ema.decay={config.ema.decay}: must be 0 (none) to below 1")
+    _check_rollback(config)
+
+
+def _check_rollback(config: ConfigDict) -> None:
+    if not 0 < config.rollback.factor <= 1:
+        raise UserError(
+            f"config.rollback.factor={config.rollback.factor}: must be above 0, up to 1"
+        )
+    every, saved = config.health.every, config.train.checkpoint_every
+    if config.rollback.times and (not every or saved % every):
+        raise UserError(
+            f"config.rollback.times={config.rollback.times} needs checkpoints that were checked: "
+            f"config.train.checkpoint_every={saved} must be a multiple of "
+            f"config.health.every={every}, and that above 0"
+        )
 
 
 def _mesh(num_devices: int) -> Mesh:

@@ -27,6 +27,8 @@ class TrainState:
       g_opt, d_opt: optax states.
       ema: {"params", "batch_stats"} of the averaged generator, or None where it is off.
       frozen: word vectors, shared by both networks, and the first stage where there is one.
+      learning_rate_scale: float32 [] that both learning rates are multiplied by, or None for 1;
+        no part of a checkpoint's state, whose `meta` has it.
     """
 
     step: jax.Array
@@ -38,6 +40,7 @@ class TrainState:
     d_opt: Any
     ema: Variables | None
     frozen: Variables
+    learning_rate_scale: jax.Array | None = None
 
     @property
     def g_variables(self) -> dict[str, Variables]:

@@ -174,6 +174,9 @@ def _update(
 ) -> TrainState:
     g_updates, g_opt = optimizers.g.update(g_grads, state.g_opt, state.g_params)
     d_updates, d_opt = optimizers.d.update(d_grads, state.d_opt, state.d_params)
+    if state.learning_rate_scale is not None:  # Adam's updates are proportional to its rate
+        updates = (g_updates, d_updates)
+        g_updates, d_updates = optax.tree.scale(state.learning_rate_scale, updates)
     return state.replace(
         step=state.step + 1,
         g_params=optax.apply_updates(state.g_params, g_updates),
