@@ -131,7 +131,7 @@ def _health() -> ConfigDict:
     health = ConfigDict()
     health.every = 100  # steps between checks for collapse, metrics health/*; 0 = none
     health.patience = 3  # bad checks in a row before it is said on stderr
-    health.grace = 5000  # steps until what has never been good counts as bad, not as yet to come
+    health.grace = 5000  # steps from which captions that have never had an effect count as bad
     # Thresholds; 0 switches one off.
     health.min_diversity = 0.02  # distance of one caption's pictures, relative to real ones'
     health.min_text_share = 0.01  # of the generated pictures' variance, explained by captions

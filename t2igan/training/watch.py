@@ -37,6 +37,7 @@ class Symptom:
       below: whether it is the values below the threshold that are bad, or those above.
       meaning: for the user.
       advice: what to try.
+      is_learned: whether a new network shows it, and training takes it away.
     """
 
     metric: str
@@ -44,6 +45,7 @@ class Symptom:
     below: bool
     meaning: str
     advice: str
+    is_learned: bool = False
 
     def shown_by(self, values: Mapping[str, float], options: Any) -> bool:
         """Whether the values show it; what is no number does."""
@@ -67,6 +69,7 @@ SYMPTOMS = (
         True,
         "the pictures do not depend on their captions",
         "lower learning rates (config.optimizer) or more weight on text (config.loss.wrong_weight)",
+        is_learned=True,
     ),
     Symptom(
         "health/logit_gap/real",
@@ -129,10 +132,11 @@ class Watch:
         pairs = list(zip(SYMPTOMS, shown, strict=True))
         good = {symptom.metric for symptom, is_shown in pairs if not is_shown}
         self.learned = sorted(good.union(self.learned))
-        late = step > grace
-        return [
-            each for each, is_shown in pairs if is_shown and (late or each.metric in self.learned)
-        ]
+
+        def is_expected(symptom: Symptom) -> bool:
+            return not symptom.is_learned or symptom.metric in self.learned or step > grace
+
+        return [symptom for symptom, is_shown in pairs if is_shown and is_expected(symptom)]
 
     def may_roll_back(self, config: Any) -> bool:
         """Whether one of the rollbacks that the config allows is left."""

@@ -122,9 +122,9 @@ def test_measures_against_numpy():
 
 
 def _values(**changed):
-    names = {"diversity": "health/diversity", "gap": "health/logit_gap/real"}
-    healthy = {"health/diversity": 0.5, "health/text_share": 0.5, "health/logit_gap/real": 2.0}
-    return healthy | {names[name]: value for name, value in changed.items()}
+    values = {"diversity": 0.5, "text": 0.5, "gap": 2.0} | changed
+    names = {"diversity": "diversity", "text": "text_share", "gap": "logit_gap/real"}
+    return {f"health/{names[name]}": value for name, value in values.items()}
 
 
 def test_a_symptom_is_said_once_until_it_recovers(capsys):
@@ -141,19 +141,18 @@ def test_what_was_never_there_is_missed_after_a_while(capsys):
     config = tiny.get_config()
     config.health.patience = 1
     config.health.grace = 200
-    for past, missed_at in (({}, 300), ({"diversity": 0.5}, 200)):
+    for past, missed_at in ((0.0, 300), (0.5, 200)):
         watch = Watch()
-        watch.check(100, _values(**({"diversity": 0.0} | past)), config)
+        watch.check(100, _values(text=past), config)
         for step in (200, 300):
-            found = watch.check(step, _values(diversity=0.0), config)
+            found = watch.check(step, _values(text=0.0), config)
             assert found[HEALTHY] == float(step < missed_at)
             assert bool(capsys.readouterr().err) == (step == missed_at)
 
 
 def test_a_threshold_of_0_is_off(capsys):
-    config, watch = tiny.get_config(), Watch(learned=["health/logit_gap/real"])
+    config, watch = tiny.get_config(), Watch()
     config.health.patience = 1
-    config.health.grace = 0
     config.health.min_diversity = 0.0
     assert watch.check(1, _values(diversity=0.0), config)[HEALTHY] == 1
     assert watch.check(2, _values(diversity=0.0, gap=31.0), config)[HEALTHY] == 0
@@ -163,14 +162,14 @@ def test_a_threshold_of_0_is_off(capsys):
 
 
 def test_rollbacks_are_asked_for_until_they_are_used_up(capsys):
-    config, watch = tiny.get_config(), Watch(learned=["health/diversity"])
+    config, watch = tiny.get_config(), Watch()
     config.health.patience = 1
     config.rollback.times = 2
     for used in (0, 1):
         assert watch.rollbacks == used
         with pytest.raises(Unhealthy, match="step 7: health/diversity is 0, below"):
             watch.check(7, _values(diversity=0.0), config)
-        watch = watch.rolled_back(Watch(learned=["health/diversity"]), 0.5)
+        watch = watch.rolled_back(Watch(), 0.5)
         assert watch.scale == 0.5 ** (used + 1)
     watch.check(7, _values(diversity=0.0), config)
     assert "all config.rollback.times=2 rollbacks are used" in capsys.readouterr().err
