@@ -89,14 +89,15 @@ def measures(
       health/logit_gap/text: mean logit with the own caption less that with another.
     """
     pictures = _rows(image)
-    ahead = real_logits[:, None] - fake_logits
-    return {
-        "health/diversity": mean_distance(pictures) / max(real_distance, 1e-12),
-        "health/text_share": variance_shares(pictures)[0],
-        "health/told_apart": float(np.mean(ahead > 0)),
-        "health/logit_gap/real": float(np.mean(ahead)),
-        "health/logit_gap/text": float(np.mean(fake_logits - other_logits)),
-    }
+    with np.errstate(all="ignore"):  # what is infinite comes out as such, or as no number
+        ahead = real_logits[:, None] - fake_logits
+        return {
+            "health/diversity": mean_distance(pictures) / max(real_distance, 1e-12),
+            "health/text_share": variance_shares(pictures)[0],
+            "health/told_apart": float(np.mean(ahead > 0)),
+            "health/logit_gap/real": float(np.mean(ahead)),
+            "health/logit_gap/text": float(np.mean(fake_logits - other_logits)),
+        }
 
 
 def mean_distance(pictures: np.ndarray) -> float:

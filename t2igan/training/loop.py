@@ -20,7 +20,7 @@ from t2igan.training.health import Health
 from t2igan.training.metric_writers import Writers, open_writers
 from t2igan.training.sample_grid import SampleGrid
 from t2igan.training.signals import StopRequest
-from t2igan.training.state import TrainState
+from t2igan.training.state import ScaledState, TrainState
 from t2igan.training.step_reports import StepReports, check_state_finite
 from t2igan.training.validation import Validation
 from t2igan.training.watch import Unhealthy, Watch, say
@@ -136,11 +136,11 @@ class _Run:
             first, state, note = self._roll_back(found)
 
     def _scaled(self, state: TrainState) -> TrainState:
-        """The state with its learning rates' factor where that may come to change."""
+        """The state with the scale of its learning rates, where that is or may come to be used."""
         if self.watch.scale == 1 and not self.experiment.config.rollback.times:
             return state
         scale = parallel.replicate(jnp.float32(self.watch.scale), self.experiment.mesh)
-        return state.replace(learning_rate_scale=scale)
+        return ScaledState(**vars(state), learning_rate_scale=scale)
 
     def _roll_back(self, found: str) -> tuple[int, TrainState, dict[str, float]]:
         """Steps done, the state after them, and what metrics.jsonl is to say of it.
@@ -225,7 +225,7 @@ class _Run:
     def _save(self, step: int, state: TrainState, metrics: Mapping[str, float]) -> None:
         check_state_finite(step, state)
         items = {
-            "state": state.replace(learning_rate_scale=None),
+            "state": state.saved,
             "generator": state.sampling_variables,
             "data": self.stream.state(step),
             "meta": self.experiment.description() | {"watch": self._watch_until(step)},

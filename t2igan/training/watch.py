@@ -174,7 +174,7 @@ def _found(
 def _offer(config: Any) -> str:
     if config.rollback.times:
         return f"; all config.rollback.times={config.rollback.times} rollbacks are used"
-    return ", or go back by yourself: config.rollback.times=3"
+    return ", or stop it and go back: the same command with --config.rollback.times=3"
 
 
 def _on_all_processes(shown: list[bool]) -> list[bool]:

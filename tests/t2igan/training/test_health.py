@@ -121,6 +121,21 @@ def test_measures_against_numpy():
     assert mean_distance(np.array([[[1.0, 1.0], [-1.0, -1.0]]])) == 2.0
 
 
+def test_what_is_no_number_is_bad_and_no_warning():
+    logits = np.full((2, 2), np.inf)
+    image = np.full((2, 2, 4, 4, 3), np.nan, np.float32)
+    found = measures(
+        1.0, image=image, real_logits=logits[0], fake_logits=logits, other_logits=logits
+    )
+    watch = Watch()
+    assert watch.check(9999, found, tiny.get_config())[HEALTHY] == 0
+    assert watch.in_a_row.keys() == {
+        "health/diversity",
+        "health/text_share",
+        "health/logit_gap/real",
+    }
+
+
 def _values(**changed):
     values = {"diversity": 0.5, "text": 0.5, "gap": 2.0} | changed
     names = {"diversity": "diversity", "text": "text_share", "gap": "logit_gap/real"}

@@ -16,6 +16,7 @@ from t2igan.training.checkpoint_folder import list_steps
 from t2igan.training.checkpoints import restore_item
 from t2igan.training.experiment import Experiment, open_experiment
 from t2igan.training.health import Health
+from t2igan.training.state import ScaledState
 from t2igan.training.step_reports import StepReports
 from t2igan.training.watch import Unhealthy
 
@@ -170,7 +171,9 @@ def test_the_scale_is_that_of_both_learning_rates(config):
     batch = put(batch, experiment.mesh)
 
     def moved(scale):
-        start = parallel.replicate(before.replace(learning_rate_scale=scale), experiment.mesh)
+        scaled = ScaledState(**vars(before), learning_rate_scale=scale)
+        assert jax.tree.structure(scaled.saved) == jax.tree.structure(before)  # on disk the same
+        start = parallel.replicate(scaled, experiment.mesh)
         after = jax.device_get(train_step(start, batch)[0])
         pairs = ((each.g_params, each.d_params) for each in (after, before))
         return jax.tree.leaves(jax.tree.map(lambda new, old: new.astype(float) - old, *pairs))
