@@ -17,13 +17,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from input_pipeline.device import data_mesh
 from input_pipeline.errors import UserError
 from input_pipeline.stream import eval_batches
 from t2igan import images
 from t2igan.metrics.statistics.variance_shares import variance_shares
-from t2igan.recipes.base import Recipe
+from t2igan.recipes.base import Network, Recipe
 from t2igan.training.distributed import on_one_device
 from t2igan.training.experiment import Experiment
+from t2igan.training.parallel import make_whole_fn
 from t2igan.training.randomness import example_noise, named_key
 from t2igan.training.state import TrainState
 
@@ -51,7 +53,8 @@ class Health:
         self._distance = mean_distance(_rows(self._real[None]))
         self._codes = batch["codes"]
         self._key = named_key(jax.random.key(config.seed), "health")
-        self._look = jax.jit(functools.partial(_look, experiment.recipe))
+        one = data_mesh(jax.local_devices()[:1])
+        self._look = make_whole_fn(functools.partial(_look, experiment.recipe), one)
 
     def __call__(self, state: TrainState) -> dict[str, float]:
         """Returns {"health/diversity": ..., ...}, see `measures`."""
@@ -124,7 +127,11 @@ def _look(
     codes: jax.Array,
     key: jax.Array,
 ) -> dict[str, jax.Array]:
-    """The arrays that `measures` takes; sample k has the same noise for every caption."""
+    """The arrays that `measures` takes; sample k has the same noise for every caption.
+
+    The discriminator judges as it does in training, real and generated pictures each by their own
+    batch statistics: with running ones it tells them apart far less well than it has learned to.
+    """
     captions = codes.shape[0]
     own = {"codes": jnp.repeat(codes, SAMPLES, axis=0)}
     other = {"codes": jnp.repeat(jnp.roll(codes, 1, axis=0), SAMPLES, axis=0)}
@@ -132,7 +139,7 @@ def _look(
     fake = recipe.generator.apply(g_variables, own, noise, train=False)["image"]
 
     def logits(image: jax.Array, text: Mapping[str, jax.Array]) -> jax.Array:
-        return recipe.discriminator.apply(d_variables, image, text, train=False)
+        return Network(recipe.discriminator, d_variables, train=True)(image, text)
 
     shape = (captions, SAMPLES)
     return {
