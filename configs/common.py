@@ -135,7 +135,7 @@ def _health() -> ConfigDict:
     # Thresholds; 0 switches one off.
     health.min_diversity = 0.02  # distance of one caption's pictures, relative to real ones'
     health.min_text_share = 0.01  # of the generated pictures' variance, explained by captions
-    health.max_logit_gap = 30.0  # mean logit of real pictures less that of generated ones
+    health.max_logit_gap = 12.0  # mean logit of real pictures less that of generated ones
     return health
 
 

@@ -87,8 +87,8 @@ def measures(
         these are ignored.
       health/told_apart: share of pairs of a real and a generated picture of one caption in which
         the real one has the higher logit.
-      health/logit_gap/real: by how much on average; hinge, relativistic and cross-entropy losses
-        are flat beyond a few tens.
+      health/logit_gap/real: by how much on average; the slope of cross-entropy and relativistic
+        losses is exp(-gap) there.
       health/logit_gap/text: mean logit with the own caption less that with another.
     """
     pictures = _rows(image)

@@ -75,7 +75,7 @@ SYMPTOMS = (
         "health/logit_gap/real",
         "max_logit_gap",
         False,
-        "the discriminator has won, and its loss is flat",
+        "the discriminator's logits have run apart, and its loss is flat there",
         "a lower config.optimizer.d_learning_rate, a penalty (config.loss.r1_weight) or "
         "config.augment.policy",
     ),

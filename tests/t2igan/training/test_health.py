@@ -170,8 +170,8 @@ def test_a_threshold_of_0_is_off(capsys):
     config.health.patience = 1
     config.health.min_diversity = 0.0
     assert watch.check(1, _values(diversity=0.0), config)[HEALTHY] == 1
-    assert watch.check(2, _values(diversity=0.0, gap=31.0), config)[HEALTHY] == 0
-    assert "health/logit_gap/real is 31, above config.health.max_logit_gap=30" in (
+    assert watch.check(2, _values(diversity=0.0, gap=16.0), config)[HEALTHY] == 0
+    assert "health/logit_gap/real is 16, above config.health.max_logit_gap=12" in (
         capsys.readouterr().err
     )
 
