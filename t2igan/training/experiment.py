@@ -150,8 +150,9 @@ def open_experiment(
 def _check_ranges(config: ConfigDict) -> None:
     for name, least in _LEAST.items():
         group, field = name.split(".")
-        if config[group][field] < least:
-            raise UserError(f"config.{name}={config[group][field]}: must be {least} or more")
+        value = getattr(getattr(config, group), field)
+        if value < least:
+            raise UserError(f"config.{name}={value}: must be {least} or more")
     if not config.train.steps and not config.train.epochs:
         raise UserError("config.train.steps and config.train.epochs are both 0: nothing to train")
     if not 0 <= config.ema.decay < 1:
