@@ -22,6 +22,8 @@ def get_config() -> ConfigDict:
     config.ema = _ema()
     config.train = _train()
     config.checkpoint = _checkpoint()
+    config.health = _health()
+    config.rollback = _rollback()
     config.sample = _sample()
     return config
 
@@ -123,6 +125,27 @@ def _checkpoint() -> ConfigDict:
     checkpoint.best_metric = "validation/loss/g"  # a metric of metrics.jsonl
     checkpoint.best_mode = "min"  # whether a "min" or a "max" of it is best
     return checkpoint
+
+
+def _health() -> ConfigDict:
+    health = ConfigDict()
+    health.every = 100  # steps between checks for collapse, metrics health/*; 0 = none
+    health.patience = 3  # bad checks in a row before it is said on stderr
+    health.grace = 5000  # steps from which captions that have never had an effect count as bad
+    # Thresholds; 0 switches one off.
+    health.min_diversity = 0.02  # distance of one caption's pictures, relative to real ones'
+    health.min_text_share = 0.01  # of the generated pictures' variance, explained by captions
+    health.max_logit_gap = 12.0  # mean logit of real pictures less that of generated ones
+    return health
+
+
+def _rollback() -> ConfigDict:
+    rollback = ConfigDict()
+    # Times in the whole run that it returns to its last healthy checkpoint, or to the start, once
+    # a symptom has lasted or a number is not finite; 0 = it is said, or the run stops.
+    rollback.times = 0
+    rollback.factor = 0.5  # by which both learning rates are multiplied each time, up to 1
+    return rollback
 
 
 def _sample() -> ConfigDict:

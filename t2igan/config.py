@@ -24,6 +24,8 @@ FREE_ON_RESUME = (
     "data.cache",
     "data.dir",
     "data.test_split",
+    "health",
+    "rollback",
     "sample",
     "train.checkpoint_every",
     "train.epochs",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import sys
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from input_pipeline.errors import UserError
 from t2igan.training import manifests
 from t2igan.training.manifests import Damaged
 
+HEALTHY = "health/healthy"  # in a step's metrics: 1 or 0 where it was checked, absent else
 _STEP = re.compile(r"step_(\d{8,})")
 
 
@@ -75,6 +77,22 @@ def best_step(workdir: Path) -> int:
     if not ranked:
         raise UserError(f"{workdir}: no checkpoint has {name} with it; use the latest one")
     return (max if mode == "max" else min)(ranked, key=lambda pair: pair[0])[1]
+
+
+def healthy_step(workdir: Path) -> int | None:
+    """Returns the newest step that was found healthy when it was saved, None where none was."""
+    healthy = [each.step for each in _manifests(workdir) if each.metrics.get(HEALTHY) == 1]
+    return max(healthy, default=None)
+
+
+def set_later_aside(workdir: Path, step: int) -> None:
+    """Renames the steps after one to `unhealthy_step_N`, in place of those that are so called."""
+    for later in reversed(list_steps(workdir)):
+        if later > step:
+            folder = step_folder(workdir, later)
+            aside = folder.with_name(f"unhealthy_{folder.name}")
+            shutil.rmtree(aside, ignore_errors=True)
+            folder.rename(aside)
 
 
 def _manifests(workdir: Path) -> Iterator[manifests.Manifest]:

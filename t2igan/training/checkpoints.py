@@ -1,4 +1,5 @@
-"""Checkpoints: the last N and the best, written behind the training, checked before they are used.
+"""Checkpoints: the last N, the best and the last healthy, written behind the training, checked
+before they are used.
 
 The only file that imports orbax. A step is a folder `checkpoints/step_00001000` with four items:
 `state` (all of training), `generator` (all that sampling needs), `data` and `meta` (JSON). Its
@@ -8,10 +9,11 @@ manifest goes in before the folder gets its final name, so a kill leaves a whole
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 import math
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +25,12 @@ from t2igan.training import manifests, tree_shapes
 from t2igan.training.checkpoint_folder import (
     best_step,
     checkpoints_folder,
+    healthy_step,
     list_steps,
     newest_whole,
     set_aside,
     set_half_steps_aside,
+    set_later_aside,
     step_folder,
 )
 from t2igan.training.distributed import from_first_process
@@ -155,6 +159,30 @@ class Checkpoints:
         folder = step_folder(self._workdir, step)
         return step, {name: _restore(folder, name, target) for name, target in targets.items()}
 
+    def return_to_healthy(self, why: str, *, or_start: bool) -> int:
+        """Sets the steps after the newest that was found healthy aside; returns that one.
+
+        Args:
+          why: what is wrong with the newest, for the complaint.
+          or_start: where none was, set them all aside and return 0.
+
+        Raises:
+          UserError: none was, and the start is not wanted; or the save under way failed.
+        """
+        self.close()  # orbax's manager would still list them
+        return from_first_process(lambda: self._set_unhealthy_aside(why, or_start))
+
+    def _set_unhealthy_aside(self, why: str, or_start: bool) -> int:
+        step = healthy_step(self._workdir)
+        if step is None and not or_start:
+            raise UserError(
+                f"{why}; none of the checkpoints in {checkpoints_folder(self._workdir)} was found "
+                "healthy when it was saved, so there is none to go back to; try lower learning "
+                "rates (config.optimizer) in another --workdir"
+            )
+        set_later_aside(self._workdir, step or 0)
+        return step or 0
+
     def _choose(self) -> int:
         step, damage = newest_whole(self._workdir)
         for newer, why in damage.items():
@@ -166,7 +194,8 @@ class Checkpoints:
         if self._manager is None:
             from_first_process(lambda: set_half_steps_aside(self._workdir) or 0)
             folder = checkpoints_folder(self._workdir)
-            self._manager = _make_manager(folder, self._keep, self._best, self._seal)
+            healthy = _LastHealthy(self._workdir)
+            self._manager = _make_manager(folder, self._keep, self._best, self._seal, healthy)
         return self._manager
 
     def _seal(self) -> None:
@@ -252,7 +281,20 @@ def _restore(folder: Path, item: str, target: Any) -> Any:
         return reader.restore(path, args=ocp.args.StandardRestore(target))
 
 
-def _make_manager(folder: Path, keep: tuple[int, int], best: tuple[str, str], seal: Any) -> Any:
+@dataclasses.dataclass(frozen=True)
+class _LastHealthy:
+    """Orbax's policy that preserves the newest step found healthy: a rollback may want it."""
+
+    workdir: Path
+
+    def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
+        step = healthy_step(self.workdir)
+        return [info.step == step for info in checkpoints]
+
+
+def _make_manager(
+    folder: Path, keep: tuple[int, int], best: tuple[str, str], seal: Any, healthy: _LastHealthy
+) -> Any:
     ocp = _orbax()
     policies = ocp.checkpoint_managers
     metric, mode = best
@@ -267,7 +309,9 @@ def _make_manager(folder: Path, keep: tuple[int, int], best: tuple[str, str], se
         step_format_fixed_length=8,
         best_fn=lambda metrics: metrics[metric],
         best_mode=mode,
-        preservation_policy=policies.AnyPreservationPolicy([policies.LatestN(keep[0]), by_metric]),
+        preservation_policy=policies.AnyPreservationPolicy(
+            [policies.LatestN(keep[0]), by_metric, healthy]
+        ),
         save_decision_policy=policies.FixedIntervalPolicy(1),
         async_options=ocp.AsyncOptions(post_finalization_callback=seal),
         cleanup_tmp_directories=True,

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 _LEAST = {
     "ema.ramp_steps": 0,
+    "health.every": 0,
+    "health.grace": 0,
+    "health.patience": 1,
     "loss.contrastive_weight": 0,
     "loss.kl_weight": 0,
     "loss.matching_gp_weight": 0,
@@ -31,6 +34,7 @@ _LEAST = {
     "optimizer.eps": 0,
     "optimizer.g_learning_rate": 0,
     "optimizer.warmup_steps": 0,
+    "rollback.times": 0,
     "sample.num_captions": 1,
     "sample.num_noises": 1,
     "train.batch_size": 1,
@@ -63,6 +67,21 @@ def check(config: ConfigDict) -> None:
             raise UserError(f"config.{name}={value}: must be {allowed}")
     if not config.train.steps and not config.train.epochs:
         raise UserError("config.train.steps and config.train.epochs are both 0: nothing to train")
+    _check_rollback(config)
+
+
+def _check_rollback(config: ConfigDict) -> None:
+    if not 0 < config.rollback.factor <= 1:
+        raise UserError(
+            f"config.rollback.factor={config.rollback.factor}: must be above 0, up to 1"
+        )
+    every, saved = config.health.every, config.train.checkpoint_every
+    if config.rollback.times and (not every or saved % every):
+        raise UserError(
+            f"config.rollback.times={config.rollback.times} needs checkpoints that were checked: "
+            f"config.train.checkpoint_every={saved} must be a multiple of "
+            f"config.health.every={every}, and that above 0"
+        )
 
 
 def _allowed(name: str, value: Any) -> str:

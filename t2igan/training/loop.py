@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import jax.numpy as jnp
 
 from input_pipeline.device import prefetch
 from input_pipeline.stream import TrainStream
-from t2igan.training import run_folder
+from t2igan.training import parallel, run_folder
 from t2igan.training.checkpoints import Checkpoints
 from t2igan.training.experiment import Experiment, open_experiment
+from t2igan.training.health import Health
 from t2igan.training.metric_writers import Writers, open_writers
 from t2igan.training.sample_grid import SampleGrid
 from t2igan.training.signals import StopRequest
-from t2igan.training.state import TrainState
+from t2igan.training.state import ScaledState, TrainState
 from t2igan.training.step_reports import StepReports, check_state_finite
 from t2igan.training.validation import Validation
+from t2igan.training.watch import Unhealthy, Watch, say
 
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
@@ -46,14 +51,16 @@ class Periodic:
     Attributes:
       every: steps; 0 for the last step alone.
       act: takes (step, state), returns metrics of that step to keep.
+      at_last: whether it is done after the last step, where that is between two times.
     """
 
     every: int
     act: Callable[[int, TrainState], Mapping[str, float]]
+    at_last: bool = True
 
     def is_due(self, step: int, last: int) -> bool:
         """Whether it is to be done after `step` steps of `last`."""
-        return step == last or (self.every > 0 and step % self.every == 0)
+        return (step == last and self.at_last) or (self.every > 0 and step % self.every == 0)
 
 
 def train(config: ConfigDict, workdir: Path, num_devices: int = 0) -> Outcome:
@@ -68,7 +75,7 @@ def train(config: ConfigDict, workdir: Path, num_devices: int = 0) -> Outcome:
 
     Raises:
       UserError: a mistake in the config, data that cannot be read, a run of another config in the
-        folder, a full disk, or a loss that is not finite.
+        folder, a full disk, or a loss that is not finite and no rollback left.
     """
     run_folder.check_resumes(workdir, config)
     experiment = open_experiment(config, num_devices, workdir)
@@ -78,49 +85,95 @@ def train(config: ConfigDict, workdir: Path, num_devices: int = 0) -> Outcome:
         Checkpoints(workdir, **config.checkpoint) as checkpoints,
         experiment.stream() as stream,
     ):
-        first, state = _resume(experiment, checkpoints, stream)
+        first, state, watch = _resume(experiment, checkpoints, stream)
         if first >= experiment.num_steps:
             return Outcome(first, experiment.num_steps)
         run_folder.keep_config(workdir, config)
-        with open_writers(workdir, first) as writers:
-            run = _Run(experiment, checkpoints, stream, stop, writers)
-            return run.steps(first, state)
+        return _Run(workdir, experiment, checkpoints, stream, stop, watch).run(first, state)
 
 
 def _resume(
     experiment: Experiment, checkpoints: Checkpoints, stream: TrainStream
-) -> tuple[int, TrainState]:
-    """Steps done and the state after them; the stream goes on where they ended."""
-    found = checkpoints.restore_latest({"state": experiment.state_shapes(), "data": None})
+) -> tuple[int, TrainState, Watch]:
+    """Steps done, the state and the watch after them; the stream goes on where they ended."""
+    targets = {"state": experiment.state_shapes(), "data": None, "meta": None}
+    found = checkpoints.restore_latest(targets)
     if found is None:
-        return 0, experiment.initial_state()
+        stream.seek(0)
+        return 0, experiment.initial_state(), Watch()
     step, items = found
     stream.restore(items["data"])
-    return step, items["state"]
+    saved = items["meta"].get("watch")
+    return step, items["state"], Watch(**saved) if saved else Watch(since=step)
 
 
 @dataclasses.dataclass
 class _Run:
     """What the steps of one call of `train` share."""
 
+    workdir: Path
     experiment: Experiment
     checkpoints: Checkpoints
     stream: TrainStream
     stop: StopRequest
-    writers: Writers
+    watch: Watch
+    writers: Writers = dataclasses.field(default_factory=Writers)
 
-    def steps(self, first: int, state: TrainState) -> Outcome:
+    def run(self, first: int, state: TrainState) -> Outcome:
+        """Does the steps after `first`; where they go wrong, those after the last healthy one."""
+        note: dict[str, float] = {}
+        while True:
+            # What was written of steps that are about to be done again is cut.
+            with open_writers(self.workdir, first) as self.writers:
+                if note:
+                    self.writers.scalars(first + 1, note)
+                try:
+                    return self._steps(first, self._scaled(state))
+                except Unhealthy as error:
+                    if not self.watch.may_roll_back(self.experiment.config):
+                        raise
+                    found = error.found
+            first, state, note = self._roll_back(found)
+
+    def _scaled(self, state: TrainState) -> TrainState:
+        """The state with the scale of its learning rates, where that is or may come to be used."""
+        if self.watch.scale == 1 and not self.experiment.config.rollback.times:
+            return state
+        scale = parallel.replicate(jnp.float32(self.watch.scale), self.experiment.mesh)
+        return ScaledState(**vars(state), learning_rate_scale=scale)
+
+    def _roll_back(self, found: str) -> tuple[int, TrainState, dict[str, float]]:
+        """Steps done, the state after them, and what metrics.jsonl is to say of it.
+
+        Nothing of it is written down before the next checkpoint: a run that is killed until then
+        goes wrong in the same way again, and comes back the same.
+        """
+        rollback = self.experiment.config.rollback
+        self.checkpoints.return_to_healthy(found, or_start=self.watch.since == 0)
+        step, state, restored = _resume(self.experiment, self.checkpoints, self.stream)
+        self.watch = self.watch.rolled_back(restored, rollback.factor)
+        count, scale = self.watch.rollbacks, self.watch.scale
+        say(
+            f"{found}; rollback {count} of {rollback.times}: back to step {step}, with {scale:g} "
+            "times the learning rates; later checkpoints are kept as checkpoints/unhealthy_*"
+        )
+        return step, state, {"rollback/count": count, "rollback/learning_rate_scale": scale}
+
+    @functools.cached_property
+    def _train_step(self) -> parallel.StepFunction:
+        return self.experiment.train_step()
+
+    def _steps(self, first: int, state: TrainState) -> Outcome:
         """Does the steps after `first`, and saves the last."""
         train, last = self.experiment.config.train, self.experiment.num_steps
-        train_step = self.experiment.train_step()
-        actions = self._actions()
+        actions = self._actions
         saving = Periodic(train.checkpoint_every, lambda step, state: {})
         reports = StepReports(self.writers, train.batch_size, train.log_every, first, last)
         with reports, prefetch(self.stream, self.experiment.mesh) as batches:
             for step in range(first + 1, last + 1):
                 with reports.waiting():
                     batch = next(batches)
-                state, metrics = train_step(state, batch)
+                state, metrics = self._train_step(state, batch)
                 reports.add(step, metrics)  # waits for the step before the one before this
 
                 stopping = self.stop.reached(step)
@@ -135,6 +188,7 @@ class _Run:
                     return Outcome(step, last, self.stop.signal)
         return Outcome(last, last)
 
+    @functools.cached_property
     def _actions(self) -> list[Periodic]:
         """What is done beside training; a new kind of it is a new line here."""
         train, data = self.experiment.config.train, self.experiment.config.data
@@ -143,7 +197,15 @@ class _Run:
         if data.validation_split:
             validation = Validation(self.experiment)
             actions.append(Periodic(train.validate_every, lambda _, state: validation(state)))
+        if every := self.experiment.config.health.every:
+            actions.append(Periodic(every, self._check(Health(self.experiment)), at_last=False))
         return actions
+
+    def _check(self, health: Health) -> Callable[[int, TrainState], Mapping[str, float]]:
+        def check(step: int, state: TrainState) -> Mapping[str, float]:
+            return self.watch.check(step, health(state), self.experiment.config)
+
+        return check
 
     def _draw(self, grid: SampleGrid) -> Callable[[int, TrainState], Mapping[str, float]]:
         def draw(step: int, state: TrainState) -> Mapping[str, float]:
@@ -163,9 +225,14 @@ class _Run:
     def _save(self, step: int, state: TrainState, metrics: Mapping[str, float]) -> None:
         check_state_finite(step, state)
         items = {
-            "state": state,
+            "state": state.saved,
             "generator": state.sampling_variables,
             "data": self.stream.state(step),
-            "meta": self.experiment.description(),
+            "meta": self.experiment.description() | {"watch": self._watch_until(step)},
         }
         self.checkpoints.save(step, items, metrics)
+
+    def _watch_until(self, step: int) -> dict[str, Any]:
+        """The watch as JSON; where nothing is checked it has yet to begin."""
+        watched = self.experiment.config.health.every > 0
+        return dataclasses.asdict(self.watch) | ({} if watched else {"since": step})

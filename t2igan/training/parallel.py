@@ -88,6 +88,11 @@ def make_draw_fn(recipe: Recipe, mesh: Mesh) -> Callable[..., jax.Array]:
     return jax.jit(_shard_map(draw, mesh, (P(), P(AXIS), P(AXIS)), P(AXIS)))
 
 
+def make_whole_fn(function: Callable, mesh: Mesh) -> Callable:
+    """Returns the function, compiled, with all that it takes and returns whole on every device."""
+    return jax.jit(_shard_map(function, mesh, P(), P()))
+
+
 def _draw(recipe: Recipe, variables: Any, text: Any, noise: Any) -> jax.Array:
     return recipe.generator.apply(variables, text, noise, train=False)["image"]
 

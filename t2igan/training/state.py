@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import flax.linen as nn
@@ -53,6 +54,29 @@ class TrainState:
     def sampling_variables(self) -> dict[str, Variables]:
         """The generator that draws pictures: the averaged one where there is one."""
         return self.g_variables | (self.ema or {})
+
+    @property
+    def saved(self) -> TrainState:
+        """What a checkpoint's item `state` holds of it."""
+        return self
+
+
+@flax.struct.dataclass
+class ScaledState(TrainState):
+    """A state whose optimizers' steps are scaled: another scale compiles nothing anew.
+
+    Attributes:
+      learning_rate_scale: float32 [] what both learning rates are multiplied by. Not in the item
+        `state`, which so is the same with and without: a checkpoint's `meta` has it.
+    """
+
+    learning_rate_scale: jax.Array
+
+    @property
+    def saved(self) -> TrainState:
+        """What a checkpoint's item `state` holds of it."""
+        names = [field.name for field in dataclasses.fields(TrainState)]
+        return TrainState(**{name: getattr(self, name) for name in names})
 
 
 def create_state(

@@ -15,7 +15,7 @@ from t2igan.images import to_unit_range
 from t2igan.recipes.base import Batch, Generated, Metrics, Network, Recipe, Variables
 from t2igan.training.optimizers import Optimizers
 from t2igan.training.randomness import example_keys, example_noise, named_key, step_key
-from t2igan.training.state import TrainState, update_ema
+from t2igan.training.state import ScaledState, TrainState, update_ema
 
 
 def train_step(
@@ -174,6 +174,9 @@ def _update(
 ) -> TrainState:
     g_updates, g_opt = optimizers.g.update(g_grads, state.g_opt, state.g_params)
     d_updates, d_opt = optimizers.d.update(d_grads, state.d_opt, state.d_params)
+    if isinstance(state, ScaledState):  # Adam's updates are proportional to its rate
+        updates = (g_updates, d_updates)
+        g_updates, d_updates = optax.tree.scale(state.learning_rate_scale, updates)
     return state.replace(
         step=state.step + 1,
         g_params=optax.apply_updates(state.g_params, g_updates),

@@ -14,10 +14,10 @@ import jax
 import jax.numpy as jnp
 from tqdm import tqdm
 
-from input_pipeline.errors import UserError
 from t2igan.training.distributed import is_first_process
 from t2igan.training.metric_writers import MetricWriter
 from t2igan.training.tree_shapes import names
+from t2igan.training.watch import Unhealthy
 
 # Steps on the devices at a time: one runs, one waits. With more, several CPU devices in one
 # process deadlock.
@@ -77,7 +77,7 @@ class StepReports:
           metrics: name -> [] still being computed.
 
         Raises:
-          UserError: a metric of that earlier step is not a finite number.
+          Unhealthy: a metric of that earlier step is not a finite number.
         """
         self._in_flight.append((step, metrics))
         if len(self._in_flight) > _IN_FLIGHT:
@@ -161,13 +161,15 @@ def check_finite(step: int, values: Mapping[str, float]) -> None:
     """Raises where a number is not one.
 
     Raises:
-      UserError: names the step and the number.
+      Unhealthy: names the step and the number.
     """
     for name, value in values.items():
         if not math.isfinite(value):
-            raise UserError(
-                f"step {step}: {name} is {value}: training stops, the checkpoints before it are "
-                "kept; try lower learning rates (config.optimizer) in another --workdir"
+            raise Unhealthy(
+                f"step {step}: {name} is {value}",
+                ": training stops, the checkpoints before it are kept; try lower learning rates "
+                "(config.optimizer) in another --workdir, or the same command with "
+                "--config.rollback.times=3",
             )
 
 
@@ -180,7 +182,7 @@ def check_state_finite(step: int, state: Any) -> None:
     """Raises where a state that is about to be saved holds a number that is not one.
 
     Raises:
-      UserError: names the step and the first such array.
+      Unhealthy: names the step and the first such array.
     """
     finite = jax.device_get(_finite(jax.tree.leaves(state)))
     for name, good in zip(names(state), finite, strict=True):

@@ -36,10 +36,11 @@ class TensorBoardWriter:
         self._checksum = record_writer.masked_crc32c
         folder = Path(workdir) / "tensorboard"
         folder.mkdir(parents=True, exist_ok=True)
+        again = start_step > 0 or any(folder.iterdir())  # from its start too
         name = f"events.out.tfevents.{time.time():.6f}.{socket.gethostname()}"
         self._file = (folder / name).open("ab", buffering=0)
         self._write(0, file_version="brain.Event:2")
-        if start_step:
+        if again:
             restart = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
             self._write(start_step + 1, session_log=restart)
 

@@ -12,7 +12,7 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from input_pipeline.errors import UserError
-from t2igan.training.checkpoint_folder import list_steps, step_folder
+from t2igan.training.checkpoint_folder import HEALTHY, list_steps, step_folder
 from t2igan.training.checkpoints import Checkpoints, restore_item
 
 
@@ -112,6 +112,44 @@ def test_keeps_the_latest_and_the_best(tmp_path, mode, best):
                 checkpoints.save(step, _items(step), metrics)
     assert list_steps(tmp_path) == [best, 6, 7]
     assert restore_item(tmp_path, "best", "data") == (best, {"step": best})
+
+
+def _save_checked(workdir, healthy, **options):
+    """Saves steps that were found healthy, or not, or were not checked."""
+    with Checkpoints(workdir, **options) as checkpoints:
+        for step, found in healthy.items():
+            metrics = {} if found is None else {HEALTHY: float(found)}
+            checkpoints.save(step, _items(step), metrics)
+
+
+def test_keeps_the_last_healthy_one(tmp_path):
+    healthy = {1: True, 2: True, 3: False, 4: False, 5: None, 6: False}
+    _save_checked(tmp_path, healthy, keep_latest=2)
+    assert list_steps(tmp_path) == [2, 5, 6]
+    _save_checked(tmp_path, {7: True, 8: False, 9: False, 10: False}, keep_latest=2)
+    assert list_steps(tmp_path) == [7, 9, 10]
+
+
+def test_returns_to_the_last_healthy_one_and_goes_on(tmp_path):
+    _save_checked(tmp_path, {1: True, 2: True, 3: False, 4: None})
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(5, _items(5), {HEALTHY: 0.0})  # still under way
+        assert checkpoints.return_to_healthy("NaN", or_start=True) == 2
+        assert checkpoints.restore_latest(_targets())[0] == 2
+        checkpoints.save(3, _items(30), {HEALTHY: 0.0})
+        assert checkpoints.return_to_healthy("NaN", or_start=False) == 2
+    assert list_steps(tmp_path) == [2]  # the first has gone as one too many
+    aside = {path.name: path for path in (tmp_path / "checkpoints").glob("unhealthy_*")}
+    assert sorted(aside) == [f"unhealthy_step_0000000{step}" for step in (3, 4, 5)]
+
+
+def test_nothing_healthy_is_the_start_or_an_error(tmp_path):
+    _save_checked(tmp_path, {1: False, 2: None})
+    with pytest.raises(UserError, match=r"NaN; none of the checkpoints in .* was found healthy"):
+        Checkpoints(tmp_path).return_to_healthy("NaN", or_start=False)
+    assert list_steps(tmp_path) == [1, 2]
+    assert Checkpoints(tmp_path).return_to_healthy("NaN", or_start=True) == 0
+    assert Checkpoints(tmp_path).restore_latest(_targets()) is None
 
 
 def test_a_save_is_of_its_step_though_training_goes_on(tmp_path):
