@@ -37,6 +37,7 @@ class InMemory:
         self._images = np.empty((len(source), size, size, 3), np.uint8)
         self._captions: list[np.ndarray | None] = [None] * len(source)
         self._sentences: list[np.ndarray | None] = [None] * len(source)
+        self._reads_sentences = source.sentence_dim > 0
         self._present = np.zeros(len(source), bool)
 
     def __len__(self) -> int:
@@ -57,7 +58,7 @@ class InMemory:
             self._fill(absent)
         captions = [self._captions[index] for index in indices.tolist()]
         found = {"image": self._images[indices], "captions": captions}
-        if self._source.sentence_dim:
+        if self._reads_sentences:
             found["sentences"] = [self._sentences[index] for index in indices.tolist()]
         return found
 

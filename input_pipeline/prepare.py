@@ -28,6 +28,7 @@ HELP = "Turn pictures and captions into a data set: checked, resized, tokenised,
 EXAMPLE = """
 t2igan prepare --source=hdf5 --captions=train.h5 --images=IMAGES \\
     --word_vectors=glove.6B.200d.txt --image_size=64 --out=DATASET
+t2igan prepare --source=folder --images=IMAGES --sentence_encoder=minilm --out=DATASET
 """
 
 _NOT_SOURCES = ("base", "grouping")
