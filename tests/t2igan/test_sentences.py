@@ -77,7 +77,7 @@ def config(tmp_path_factory, make_words):
 def workdir(config, tmp_path_factory):
     """A run of two steps, with its sample sheet and its validation."""
     workdir = tmp_path_factory.mktemp("runs") / "run"
-    assert loop.train(config, workdir).step == 2
+    assert loop.train(config, workdir, num_devices=1).step == 2
     return workdir
 
 
