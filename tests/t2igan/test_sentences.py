@@ -20,8 +20,8 @@ from t2igan import evaluation_model
 from t2igan.metrics import contexts
 from t2igan.recipes import base
 from t2igan.report_page import pictures
-from t2igan.training import loop
-from t2igan.training.experiment import open_experiment
+from t2igan.training import loop, parallel
+from t2igan.training.experiment import Experiment, open_experiment
 from t2igan.training.step import _see
 
 WORDS = Vocabulary((*SPECIAL_WORDS, "red", "blue", "star", "ring"))
@@ -73,11 +73,27 @@ def config(tmp_path_factory, make_words):
     return config
 
 
+def _state(experiment):
+    """A state before the first step: initialisers take half a minute to compile."""
+    state = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), experiment.state_shapes())
+    random = np.random.default_rng(0)
+    g, d = (
+        jax.tree.map(lambda x: random.normal(0, 0.2, x.shape).astype(x.dtype), params)
+        for params in (state.g_params, state.d_params)
+    )
+    frozen = {"words": {"table": experiment.dataset.word_vectors}}
+    ema = {"params": g, "batch_stats": {}}
+    state = state.replace(g_params=g, d_params=d, ema=ema, frozen=frozen)
+    return parallel.replicate(state, experiment.mesh)
+
+
 @pytest.fixture(scope="module")
 def workdir(config, tmp_path_factory):
     """A run of two steps, with its sample sheet and its validation."""
     workdir = tmp_path_factory.mktemp("runs") / "run"
-    assert loop.train(config, workdir, num_devices=1).step == 2
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Experiment, "initial_state", _state)
+        assert loop.train(config, workdir, num_devices=1).step == 2
     return workdir
 
 
