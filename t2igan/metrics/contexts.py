@@ -69,8 +69,7 @@ def make_context(
 
 def captions_of(dataset: DataSet, split: str, num: int, seed: int) -> Pictures:
     """The real pictures whose captions are drawn for: all of the split, or `num` of them."""
-    sentences = dataset.sentence_encoder is not None
-    return populations.of_split(dataset, split, "captions", num, seed, sentences)
+    return populations.of_split(dataset, split, "captions", num, seed)
 
 
 def real_sets(dataset: DataSet, split: str, num: int, seed: int) -> dict[str, Pictures]:

@@ -30,7 +30,7 @@ class Pictures:
       count: pictures in it.
       at: int [B] indices -> uint8 [B, S, S, 3] pictures.
       codes: int32 [count, L] a caption of each picture, or None.
-      sentences: float16 [count, E] embeddings of those captions, or None.
+      sentences: int [B] indices -> float16 [B, E] embeddings of those captions, or None.
       partners: [count] the real picture that the caption belongs to, as an index into the split.
       about: for the provenance, e.g. the split.
     """
@@ -41,12 +41,12 @@ class Pictures:
     codes: np.ndarray | None = None
     partners: np.ndarray | None = None
     about: dict[str, Any] = dataclasses.field(default_factory=dict)
-    sentences: np.ndarray | None = None
+    sentences: Callable[[np.ndarray], np.ndarray] | None = None
 
     def text(self, rows: np.ndarray) -> Text:
         """The captions of some pictures, as a model takes them."""
         text = {"codes": self.codes[rows]}
-        return text if self.sentences is None else text | {"sentence": self.sentences[rows]}
+        return text if self.sentences is None else text | {"sentence": self.sentences(rows)}
 
     def batches(self) -> Iterator[np.ndarray]:
         """All pictures, in batches of which the last may be short."""
@@ -54,9 +54,7 @@ class Pictures:
             yield self.at(np.arange(rows.start, rows.stop))
 
 
-def of_split(
-    dataset: DataSet, split: str, name: str, num: int = 0, seed: int = 0, sentences: bool = False
-) -> Pictures:
+def of_split(dataset: DataSet, split: str, name: str, num: int = 0, seed: int = 0) -> Pictures:
     """Real pictures of a split, each with one of its captions, drawn.
 
     Args:
@@ -66,23 +64,29 @@ def of_split(
       num: pictures to draw without replacement, beginning again once all are drawn; 0 takes each
         once, in the order of the split.
       seed: of the draw of pictures and captions.
-      sentences: keep the captions' embeddings too.
     """
-    source = dataset.source(split, sentences)
+    source = dataset.source(split)
     rounds, indices = _draw(len(source), num or len(source), seed)
-    parts: list[Text] = []
+    codes = np.empty((len(indices), dataset.caption_length), np.int32)
+    which = np.empty(len(indices), np.int64)
     for rows in blocks(len(indices)):
         records = source.__getitems__(indices[rows])
         counts = np.array([len(lines) for lines in records["captions"]])
-        which = drawn_captions(seed, rounds[rows], indices[rows], counts)
-        parts.append(drawn_text(records, which))
-    text = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        which[rows] = drawn_captions(seed, rounds[rows], indices[rows], counts)
+        codes[rows] = drawn_text(records, which[rows])["codes"]
 
     def at(rows: np.ndarray) -> np.ndarray:
         return source.__getitems__(indices[rows])["image"]
 
+    sentences = None
+    if dataset.sentence_encoder is not None:
+        with_sentences = dataset.source(split, True)
+
+        def sentences(rows: np.ndarray) -> np.ndarray:  # read when drawn for: not held in memory
+            return drawn_text(with_sentences.__getitems__(indices[rows]), which[rows])["sentence"]
+
     about = {"split": split, "captions": f"one of each picture, drawn with seed {seed}"}
-    return Pictures(name, len(indices), at, text["codes"], indices, about, text.get("sentence"))
+    return Pictures(name, len(indices), at, codes, indices, about, sentences)
 
 
 def _draw(count: int, num: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
