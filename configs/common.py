@@ -49,7 +49,9 @@ def _model() -> ConfigDict:
     model.z_dim = 100  # width of the noise z
     model.text_compressor_dim = 128  # stackgan: width of the caption as the discriminator sees it
     model.text_dim = 128  # other recipes: width of the encoded caption, in both networks
-    model.text_encoder = "attention"  # other recipes: "flat", "attention" or "transformer"
+    # Other recipes: "flat", "attention" or "transformer" over the words; where the data set was
+    # prepared with --sentence_encoder, "sentence" or "sentence+attention".
+    model.text_encoder = "attention"
     return model
 
 

@@ -14,8 +14,9 @@ import numpy as np
 from input_pipeline import image_files
 from input_pipeline.image_files import Rejected
 from input_pipeline.records import CODE_DTYPE, Record
+from input_pipeline.sentence_encoders import SentenceEncoder, sentence_of
 from input_pipeline.sources.base import Example, Source
-from input_pipeline.vocabulary import END, Vocabulary, tokenise
+from input_pipeline.vocabulary import END, UNK, Vocabulary, tokenise
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -81,6 +82,7 @@ class Conversion:
       vocabulary: gives captions their codes.
       caption_length: L, codes of a caption.
       placeholders: digests of `placeholders.repeated_files`.
+      sentence_encoder: gives captions their embeddings, or None.
     """
 
     image_size: int
@@ -88,6 +90,12 @@ class Conversion:
     vocabulary: Vocabulary
     caption_length: int
     placeholders: frozenset[bytes] = frozenset()
+    sentence_encoder: SentenceEncoder | None = None
+
+    @property
+    def sentence_dim(self) -> int:
+        """E, numbers of a sentence embedding; 0 where there is no encoder."""
+        return self.sentence_encoder.identity.dim if self.sentence_encoder else 0
 
     def record(self, example: Example) -> Record:
         """The record of an example.
@@ -107,14 +115,25 @@ class Conversion:
         return Record(printable(example.key), pixels, captions)
 
     def _codes(self, captions: tuple[str, ...] | np.ndarray) -> np.ndarray:
-        if isinstance(captions, np.ndarray):
-            return captions[(captions > END).any(axis=1)].astype(CODE_DTYPE)
-        rows = [
-            self.vocabulary.encode(caption, self.caption_length)
-            for caption in captions
-            if tokenise(caption)
-        ]
+        kept = with_words(captions)
+        if isinstance(kept, np.ndarray):
+            return kept.astype(CODE_DTYPE)
+        rows = [self.vocabulary.encode(caption, self.caption_length) for caption in kept]
         return np.array(rows, CODE_DTYPE).reshape(-1, self.caption_length)
+
+    def sentences(self, captions: tuple[str, ...] | np.ndarray) -> list[str]:
+        """The captions of a record as texts; codes in words, without those that have none."""
+        kept = with_words(captions)
+        if isinstance(kept, np.ndarray):
+            return [self.vocabulary.decode(row[row != UNK]) for row in kept]
+        return [sentence_of(printable(caption)) for caption in kept]
+
+
+def with_words(captions: tuple[str, ...] | np.ndarray) -> tuple[str, ...] | np.ndarray:
+    """The captions, texts or int [n, L] codes, that have a word in them."""
+    if isinstance(captions, np.ndarray):
+        return captions[(captions > END).any(axis=1)]
+    return tuple(caption for caption in captions if tokenise(caption))
 
 
 def printable(text: str) -> str:
@@ -143,11 +162,17 @@ def convert(
     """
 
     def convert_range(examples: range) -> list[Record | Refusal]:
-        return [
-            _converted(conversion, example)
-            for example in source.examples(split, examples.start, examples.stop)
-            if wanted(example.key)
-        ]
+        outcomes: list[Record | Refusal] = []
+        sentences: list[list[str]] = []
+        for example in source.examples(split, examples.start, examples.stop):
+            if not wanted(example.key):
+                continue
+            outcomes.append(_converted(conversion, example))
+            if conversion.sentence_encoder and isinstance(outcomes[-1], Record):
+                sentences.append(conversion.sentences(example.captions))
+        if conversion.sentence_encoder is None:
+            return outcomes
+        return _with_sentences(outcomes, sentences, conversion.sentence_encoder)
 
     number = source.splits()[split]
     size = _task_size(conversion.image_size)
@@ -160,6 +185,21 @@ def _converted(conversion: Conversion, example: Example) -> Record | Refusal:
         return conversion.record(example)
     except Rejected as error:
         return Refusal(printable(example.file or example.key), error.reason)
+
+
+def _with_sentences(
+    outcomes: list[Record | Refusal], sentences: list[list[str]], encoder: SentenceEncoder
+) -> list[Record | Refusal]:
+    """The same outcomes, each record with the embeddings of its sentences: encoded together."""
+    rows = encoder([sentence for texts in sentences for sentence in texts])
+    ends = np.cumsum([len(texts) for texts in sentences], dtype=int)
+    parts = iter(np.split(rows, ends[:-1]))
+    return [
+        dataclasses.replace(outcome, sentences=next(parts))
+        if isinstance(outcome, Record)
+        else outcome
+        for outcome in outcomes
+    ]
 
 
 def _task_size(image_size: int) -> int:

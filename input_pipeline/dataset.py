@@ -19,6 +19,7 @@ from input_pipeline.checked_files import (
     read_text,
 )
 from input_pipeline.errors import UserError
+from input_pipeline.sentence_encoders import Identity
 from input_pipeline.shard_reader import Shard, ShardReader
 from input_pipeline.vocabulary import Vocabulary
 
@@ -41,6 +42,7 @@ class DataSet:
       word_vectors: float32 [V, D], row k for code k.
       splits: number of images in each split.
       fingerprint: changes when a record, a word or a word vector does.
+      sentence_encoder: whose embeddings of the captions it holds, or None.
     """
 
     path: Path
@@ -51,13 +53,21 @@ class DataSet:
     splits: dict[str, int]
     fingerprint: str
     _shards: dict[str, tuple[Shard, ...]] = dataclasses.field(repr=False)
+    sentence_encoder: Identity | None = None
 
-    def source(self, split: str) -> ShardReader:
+    def source(self, split: str, sentences: bool = False) -> ShardReader:
         """Random access to the records of a split: `train`, or a part of it: `train[:85%]`.
 
+        Args:
+          split: of the data set.
+          sentences: read the embeddings of the captions too.
+
         Raises:
-          UserError: there is no such split, the part is empty, or a shard is damaged.
+          UserError: there is no such split, the part is empty, a shard is damaged, or embeddings
+            are wanted and there are none.
         """
+        if sentences:
+            self.require_sentences()
         match = _SLICE.fullmatch(split)
         name = match["name"] if match else split
         if name not in self.splits:
@@ -77,7 +87,21 @@ class DataSet:
             vocab_size=len(self.vocabulary),
             start=start,
             stop=stop,
+            sentence_dim=self.sentence_encoder.dim if sentences and self.sentence_encoder else 0,
         )
+
+    def require_sentences(self) -> Identity:
+        """Returns whose sentence embeddings the captions have.
+
+        Raises:
+          UserError: they have none.
+        """
+        if self.sentence_encoder is None:
+            raise UserError(
+                f"{self.path} has no sentence embeddings: prepare it again with "
+                "--sentence_encoder=minilm, or another encoder"
+            )
+        return self.sentence_encoder
 
 
 def _bound(text: str, total: int, default: int) -> int:
@@ -100,6 +124,7 @@ def open_dataset(path: str | Path) -> DataSet:
         image_size = report.integer("image_size", 1, 4096)
         caption_length = report.integer("caption_length", 2, 4096)
         fingerprint = _check_files(path, report)
+        encoder = _read_encoder(path, report)
         shards = _read_shards(path)
         vocabulary = Vocabulary.from_json(read_text(path / dataset_folder.VOCABULARY))
         word_vectors = _read_word_vectors(path / dataset_folder.WORD_VECTORS, len(vocabulary))
@@ -117,6 +142,7 @@ def open_dataset(path: str | Path) -> DataSet:
         splits={name: sum(shard.num_records for shard in files) for name, files in shards.items()},
         fingerprint=fingerprint,
         _shards=shards,
+        sentence_encoder=encoder,
     )
 
 
@@ -147,6 +173,14 @@ def _check_files(path: Path, report: Fields) -> str:
     for name in (_TFDS_INFO, dataset_folder.VOCABULARY, dataset_folder.WORD_VECTORS):
         check_sum(path / name, sums)
     return fingerprint
+
+
+def _read_encoder(path: Path, report: Fields) -> Identity | None:
+    fields = report.get("sentence_encoder")
+    try:
+        return None if fields is None else Identity.from_json(fields)
+    except ValueError as error:
+        raise Damaged(f"{path / dataset_folder.REPORT}: sentence_encoder: {error}") from error
 
 
 def _read_word_vectors(path: Path, vocab_size: int) -> np.ndarray:

@@ -3,7 +3,8 @@
 captioned_images-SPLIT.array_record-00000-of-00004    records (`records.py`), read by TFDS too
 dataset_info.json  features.json                      TFDS's own
 vocabulary.json  word_vectors.npy                     words in code order; float32 [V, D]
-report.json  rejected.csv                             what is in it, what is not and why
+report.json  rejected.csv                             what is in it, what is not and why; whose
+                                                      sentence embeddings the records have
 SHA256SUMS                                            checked by `sha256sum -c SHA256SUMS`
 """
 

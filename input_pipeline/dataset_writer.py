@@ -172,6 +172,7 @@ def write_records(
             shards,
             image_size=conversion.image_size,
             caption_length=conversion.caption_length,
+            sentence_dim=conversion.sentence_dim,
         )
     if keys.any_twice():
         raise UserError(f"--source={source.name} gave two images of one split the same key")

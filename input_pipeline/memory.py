@@ -10,11 +10,13 @@ from typing import Any, Literal
 import numpy as np
 
 from input_pipeline.errors import UserError
+from input_pipeline.sentence_encoders import SENTENCE_DTYPE
 from input_pipeline.shard_reader import ShardReader
 
 Cache = Literal["auto", "memory", "none"]
 
 _CAPTIONS_BYTES = 1024  # of one image, about
+_SENTENCES = 6  # of one image, about
 _AUTO_SHARE = 4  # `auto` takes a fourth of the free memory at most
 _CGROUP = Path("/sys/fs/cgroup")
 
@@ -34,6 +36,8 @@ class InMemory:
         # The system gives memory to these pages as they are first written.
         self._images = np.empty((len(source), size, size, 3), np.uint8)
         self._captions: list[np.ndarray | None] = [None] * len(source)
+        self._sentences: list[np.ndarray | None] = [None] * len(source)
+        self._reads_sentences = source.sentence_dim > 0
         self._present = np.zeros(len(source), bool)
 
     def __len__(self) -> int:
@@ -41,6 +45,8 @@ class InMemory:
 
     def __getitems__(self, indices: Sequence[int] | np.ndarray) -> dict[str, Any]:
         """Records at indices: `image` uint8 [n, S, S, 3], a copy; `captions` list of [n_i, L].
+
+        Where the source reads embeddings, `sentences` too: a list of float16 [n_i, E].
 
         Raises:
           IndexError: one is not in 0 to len - 1.
@@ -51,13 +57,18 @@ class InMemory:
         if len(absent):
             self._fill(absent)
         captions = [self._captions[index] for index in indices.tolist()]
-        return {"image": self._images[indices], "captions": captions}
+        found = {"image": self._images[indices], "captions": captions}
+        if self._reads_sentences:
+            found["sentences"] = [self._sentences[index] for index in indices.tolist()]
+        return found
 
     def _fill(self, indices: np.ndarray) -> None:
         records = self._source.__getitems__(indices)
         self._images[indices] = records["image"]
         for index, captions in zip(indices.tolist(), records["captions"], strict=True):
             self._captions[index] = captions
+        for index, sentences in zip(indices.tolist(), records.get("sentences", ()), strict=False):
+            self._sentences[index] = sentences.copy()  # else it would hold the record's bytes
         self._present[indices] = True  # last: another thread reads what is marked
 
 
@@ -93,7 +104,8 @@ def _refuse_too_large(source: ShardReader) -> bool:
 
 
 def _decoded_bytes(source: ShardReader) -> int:
-    return len(source) * (source.image_size**2 * 3 + _CAPTIONS_BYTES)
+    sentences = _SENTENCES * source.sentence_dim * SENTENCE_DTYPE.itemsize
+    return len(source) * (source.image_size**2 * 3 + _CAPTIONS_BYTES + sentences)
 
 
 def free_memory() -> int:

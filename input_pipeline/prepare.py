@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from input_pipeline import sources
 from input_pipeline.errors import UserError
+from input_pipeline.sentence_encoders import Identity
 
 if TYPE_CHECKING:
     from input_pipeline.conversion import Conversion
@@ -27,6 +28,7 @@ HELP = "Turn pictures and captions into a data set: checked, resized, tokenised,
 EXAMPLE = """
 t2igan prepare --source=hdf5 --captions=train.h5 --images=IMAGES \\
     --word_vectors=glove.6B.200d.txt --image_size=64 --out=DATASET
+t2igan prepare --source=folder --images=IMAGES --sentence_encoder=minilm --out=DATASET
 """
 
 _NOT_SOURCES = ("base", "grouping")
@@ -51,6 +53,12 @@ def add_flags(parser: argparse.ArgumentParser, words: Sequence[str] = ()) -> Non
     add("--word_vector_dim", type=int, help="numbers a word where they are drawn (default 200)")
     add("--vocab_size", type=int, help="words where the source has no list (default 1004)")
     add("--caption_length", type=int, help="codes a caption, start and end included (default 17)")
+    add(
+        "--sentence_encoder",
+        metavar="NAME",
+        help="store an embedding of each caption: minilm, or your own module:attribute, a callable "
+        "from a list of texts to an array [n, E]",
+    )
     add("--validation_fraction", type=float, help="part of train (default 0.15)")
     add("--test_fraction", type=float, help="part of train (default 0)")
     add("--seed", type=int, default=0, help="of the division and drawn vectors (default 0)")
@@ -101,11 +109,12 @@ def main(args: argparse.Namespace) -> None:
         _terminated_cleanly(),
         dataset_folder.building(Path(args.out), args.overwrite) as folder,
     ):
+        encoder = choices.sentence_encoder(args)
         source = source_module(args.source).open_source(args)
         division = choices.division(args, source)
         vocabulary = choices.vocabulary(args, source, division)
         table, missing = choices.word_vectors(args, vocabulary)
-        conversion = choices.conversion(args, source, vocabulary)
+        conversion = choices.conversion(args, source, vocabulary, encoder)
         tally = write_records(
             folder,
             source,
@@ -117,6 +126,8 @@ def main(args: argparse.Namespace) -> None:
         _refuse_nothing(tally)
         report = _report(args, conversion, tally)
         report["word_vectors"] = _word_vector_report(args, table.shape[1], missing)
+        if encoder is not None:
+            report["sentence_encoder"] = encoder.identity.to_json()
         report = dataset_folder.finish(folder, vocabulary.to_json(), table, report)
     print(_summary(Path(args.out), report))
 
@@ -204,6 +215,8 @@ def _summary(out: Path, report: dict[str, Any]) -> str:
     splits = ", ".join(f"{name} {size['examples']:,}" for name, size in report["splits"].items())
     rejected = ", ".join(f"{count:,} {reason}" for reason, count in report["rejected"].items())
     size = report["image_size"]
+    encoder = report.get("sentence_encoder")
+    sentences = [f"sentences: {Identity.from_json(encoder)}"] if encoder else []
     return "\n".join(
         [
             f"{out}: {report['examples']:,} images of {size}x{size} pixels ({splits}), "
@@ -211,6 +224,7 @@ def _summary(out: Path, report: dict[str, Any]) -> str:
             f"rejected: {rejected + ' (rejected.csv lists them)' if rejected else 'none'}",
             f"words: {report['vocab_size']:,}, the special ones included; "
             + _word_vector_summary(report["word_vectors"]),
+            *sentences,
         ]
     )
 

@@ -15,6 +15,7 @@ from input_pipeline.conversion import Conversion, Division
 from input_pipeline.errors import UserError
 from input_pipeline.image_files import Rejected
 from input_pipeline.placeholders import repeated_files
+from input_pipeline.sentence_encoders import SentenceEncoder, open_encoder
 from input_pipeline.sources.base import Example, Source
 from input_pipeline.vocabulary import Vocabulary
 
@@ -88,7 +89,21 @@ def word_vectors(args: argparse.Namespace, vocabulary: Vocabulary) -> tuple[np.n
     return tables.random_table(vocabulary, args.word_vector_dim or DEFAULT_DIM, args.seed), []
 
 
-def conversion(args: argparse.Namespace, source: Source, vocabulary: Vocabulary) -> Conversion:
+def sentence_encoder(args: argparse.Namespace) -> SentenceEncoder | None:
+    """The encoder that is asked for, or None.
+
+    Raises:
+      UserError: there is no such encoder, or it does not encode.
+    """
+    return open_encoder(args.sentence_encoder) if args.sentence_encoder else None
+
+
+def conversion(
+    args: argparse.Namespace,
+    source: Source,
+    vocabulary: Vocabulary,
+    encoder: SentenceEncoder | None = None,
+) -> Conversion:
     """How examples become records; reads small image files once, to know those that repeat.
 
     Raises:
@@ -100,6 +115,7 @@ def conversion(args: argparse.Namespace, source: Source, vocabulary: Vocabulary)
         vocabulary=vocabulary,
         caption_length=_caption_length(args, source),
         placeholders=_placeholders(source),
+        sentence_encoder=encoder,
     )
 
 

@@ -42,6 +42,7 @@ class ShardReader:
       caption_length: L, codes.
       vocab_size: codes are below it.
       start, stop: range of the split's records to give; all unless told.
+      sentence_dim: E, numbers of a caption's embedding; 0 to leave embeddings unread.
 
     Raises:
       UserError: a shard is missing, unreadable, or holds another number of records.
@@ -56,8 +57,10 @@ class ShardReader:
         vocab_size: int,
         start: int = 0,
         stop: int | None = None,
+        sentence_dim: int = 0,
     ) -> None:
         self.image_size = image_size
+        self.sentence_dim = sentence_dim
         self.caption_length = caption_length
         self._vocab_size = vocab_size
         self._shards = shards
@@ -87,6 +90,8 @@ class ShardReader:
     def __getitems__(self, indices: Sequence[int] | np.ndarray) -> dict[str, Any]:
         """Records at indices: `key` list, `image` uint8 [n, S, S, 3], `captions` list of [n_i, L].
 
+        Where embeddings are read, `sentences` too: a list of float16 [n_i, E].
+
         Raises:
           IndexError: one is not in 0 to len - 1.
           UserError: a record is damaged.
@@ -96,12 +101,15 @@ class ShardReader:
             raise IndexError(f"an index is outside 0 to {len(self) - 1}")
         keys = [""] * len(indices)
         captions: list[Any] = [None] * len(indices)
+        sentences: list[Any] = [None] * len(indices)
         images = np.empty((len(indices), self.image_size, self.image_size, 3), np.uint8)
         for row, record in self._read(indices + self._start):
             keys[row] = record.key
             images[row] = record.image
             captions[row] = record.captions.astype(np.int32)
-        return {"key": keys, "image": images, "captions": captions}
+            sentences[row] = record.sentences
+        found = {"key": keys, "image": images, "captions": captions}
+        return found | {"sentences": sentences} if self.sentence_dim else found
 
     def _read(self, indices: np.ndarray) -> Iterator[tuple[int, Record]]:
         """Row and record of each index, shard by shard."""
@@ -122,7 +130,7 @@ class ShardReader:
             raise _damaged(self._shards[shard].path, error) from error
 
     def _decode(self, data: bytes) -> Record:
-        record = decode(data, self.image_size, self.caption_length)
+        record = decode(data, self.image_size, self.caption_length, self.sentence_dim)
         if not len(record.captions):
             raise ValueError(f"the record {record.key!r} has no caption")
         if (code := int(record.captions.max())) >= self._vocab_size:

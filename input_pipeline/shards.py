@@ -21,6 +21,7 @@ from array_record.python import array_record_module
 from tensorflow_datasets.proto import tf_example_pb2
 
 from input_pipeline.records import CODE_DTYPE, Record
+from input_pipeline.sentence_encoders import SENTENCE_DTYPE
 
 NAME = "captioned_images"
 # One record a chunk for random access. Photographs as pixels shrink by 2 % under zstd, and reading
@@ -28,19 +29,23 @@ NAME = "captioned_images"
 _WRITER_OPTIONS = "group_size:1,uncompressed"
 
 
-def features(image_size: int, caption_length: int) -> tfds.features.FeaturesDict:
+def features(
+    image_size: int, caption_length: int, sentence_dim: int = 0
+) -> tfds.features.FeaturesDict:
     """The TFDS features of a record: key, image uint8 [S, S, 3], captions uint16 [n, L].
 
-    Both arrays are stored as raw bytes: TFDS would otherwise widen every code to eight bytes.
+    Where `sentence_dim` is not 0, sentences float16 [n, E] too. The arrays are stored as raw bytes:
+    TFDS would otherwise widen every code to eight bytes.
     """
     tensor = functools.partial(tfds.features.Tensor, encoding="bytes")
-    return tfds.features.FeaturesDict(
-        {
-            "key": tfds.features.Text(),
-            "image": tensor(shape=(image_size, image_size, 3), dtype=np.uint8),
-            "captions": tensor(shape=(None, caption_length), dtype=CODE_DTYPE.type),
-        }
-    )
+    known = {
+        "key": tfds.features.Text(),
+        "image": tensor(shape=(image_size, image_size, 3), dtype=np.uint8),
+        "captions": tensor(shape=(None, caption_length), dtype=CODE_DTYPE.type),
+    }
+    if sentence_dim:
+        known["sentences"] = tensor(shape=(None, sentence_dim), dtype=SENTENCE_DTYPE.type)
+    return tfds.features.FeaturesDict(known)
 
 
 class _ShardFile:
@@ -84,10 +89,11 @@ with tfds.core.registered.skip_registration():
             splits: Mapping[str, Sequence[Iterable[Record]]],
             image_size: int,
             caption_length: int,
+            sentence_dim: int,
             **kwargs: Any,
         ) -> None:
             self._splits = splits
-            self._record_features = features(image_size, caption_length)
+            self._record_features = features(image_size, caption_length, sentence_dim)
             super().__init__(**kwargs)
 
         def _info(self) -> tfds.core.DatasetInfo:
@@ -137,6 +143,7 @@ def write_shards(
     *,
     image_size: int,
     caption_length: int,
+    sentence_dim: int = 0,
 ) -> dict[str, list[int]]:
     """Number of records in each shard of each split, after writing them into `folder`.
 
@@ -148,13 +155,19 @@ def write_shards(
       splits: for each split its shards in order, each an iterable that is read once.
       image_size: S of every record, pixels.
       caption_length: L of every record, codes.
+      sentence_dim: E of every record, numbers of a sentence embedding; 0 for none.
 
     Raises:
       OSError or RuntimeError: the disk is full or cannot be written.
     """
     scratch = folder / "tfds"
     builder = _CaptionedImages(
-        splits, image_size, caption_length, data_dir=scratch, file_format="array_record"
+        splits,
+        image_size,
+        caption_length,
+        sentence_dim,
+        data_dir=scratch,
+        file_format="array_record",
     )
     with contextlib.redirect_stdout(io.StringIO()):  # TFDS announces a download
         builder.download_and_prepare(

@@ -52,14 +52,26 @@ class _TrainBatches:
         captions = records["captions"]
         counts = np.fromiter(map(len, captions), np.int64, len(captions))
         drawn = drawn_captions(self._seed, epochs, indices, counts)
-        codes = _take(captions, drawn)
         if self._flip:
             _mirror(records["image"], np.flatnonzero(flips(self._seed, epochs, indices)))
-        return {"image": records["image"], "codes": codes}
+        return {"image": records["image"], **drawn_text(records, drawn)}
+
+
+def drawn_text(records: Batch, which: np.ndarray) -> Batch:
+    """One caption of each image: {"codes": int32 [n, L]}, and "sentence": float16 [n, E] if read.
+
+    Args:
+      records: of a `ShardReader`.
+      which: int [n] place of the caption among the image's.
+    """
+    text = {"codes": _take(records["captions"], which)}
+    if "sentences" in records:
+        text["sentence"] = _take(records["sentences"], which)
+    return text
 
 
 def _take(captions: Sequence[np.ndarray], which: np.ndarray) -> np.ndarray:
-    """int32 [n, L] codes of one caption of each image."""
+    """[n, ...] row of one caption of each image."""
     return np.stack([rows[k] for rows, k in zip(captions, which.tolist(), strict=True)])
 
 
@@ -93,7 +105,10 @@ class TrainStream:
         return self
 
     def __next__(self) -> Batch:
-        """{"image": uint8 [B / P, S, S, 3], "codes": int32 [B / P, L]}, P the process count."""
+        """{"image": uint8 [B / P, S, S, 3], "codes": int32 [B / P, L]}, P the process count.
+
+        Where embeddings are read, "sentence": float16 [B / P, E] of the same captions too.
+        """
         if self._failure is not None:
             raise self._failure
         try:
@@ -159,6 +174,7 @@ def train_stream(
     process_index: int = 0,
     process_count: int = 1,
     cache: Cache = "auto",
+    sentences: bool = False,
 ) -> TrainStream:
     """Shuffled training batches, epoch after epoch, this process's share of each.
 
@@ -175,13 +191,14 @@ def train_stream(
       process_index: i; the share is the i-th of P equal parts of the batch.
       process_count: P, which divides B.
       cache: whether images stay in memory once read: "auto", "memory" or "none".
+      sentences: give the captions' embeddings too. Images and captions are the same either way.
 
     Raises:
       UserError: the batch is larger than the split or cannot be divided, the split does not exist,
-        or a shard is damaged.
+        a shard is damaged, or there are no embeddings.
     """
     share = _equal_share(batch_size, process_index, process_count)
-    source = dataset.source(split)
+    source = dataset.source(split, sentences)
     order = EpochOrder(len(source), batch_size, seed)
     batches = _TrainBatches(cached(source, cache), order, share, seed, flip)
     identity = {
@@ -216,6 +233,7 @@ def eval_batches(
     seed: int = 0,
     process_index: int = 0,
     process_count: int = 1,
+    sentences: bool = False,
 ) -> Iterator[Batch]:
     """Batches of a split in its order, the last one short; nothing is left out or seen twice.
 
@@ -228,10 +246,11 @@ def eval_batches(
       process_index: i; the share is the i-th of P parts of each batch, equal but for one row: every
         process gets the same number of batches, the last may be empty.
       process_count: P.
+      sentences: give the captions' embeddings too.
 
     Returns:
       An iterator of {"image": uint8 [n, S, S, 3], "codes": int32 [n, L], "key": list of n texts,
-      "index": int64 [n] index of the image in the split}.
+      "index": int64 [n] index of the image in the split}, and "sentence": float16 [n, E] if asked.
 
     Raises:
       UserError: an argument is out of its range, the split does not exist, or a shard is damaged.
@@ -243,7 +262,7 @@ def eval_batches(
             f"batch_size is {batch_size}, process {process_index} of {process_count}; "
             "a batch has at least 1 row, and processes count from 0"
         )
-    rows = _eval_rows(dataset.source(split), batch_size, captions, seed)
+    rows = _eval_rows(dataset.source(split, sentences), batch_size, captions, seed)
     return (_share(batch, process_index, process_count) for batch in _batched(rows, batch_size))
 
 
@@ -255,15 +274,17 @@ def _eval_rows(source: ShardReader, read_size: int, captions: str, seed: int) ->
         counts = np.array([len(rows) for rows in records["captions"]])
         if captions == "all":
             row = np.repeat(np.arange(len(index)), counts)
-            codes = np.concatenate(records["captions"])
+            text = {"codes": np.concatenate(records["captions"])}
+            if "sentences" in records:
+                text["sentence"] = np.concatenate(records["sentences"])
             image, key = records["image"][row], [records["key"][r] for r in row]
-            yield {"image": image, "codes": codes, "key": key, "index": index[row]}
+            yield {"image": image, **text, "key": key, "index": index[row]}
         else:
             which = np.zeros_like(index)
             if captions == "drawn":
                 which = drawn_captions(seed, which, index, counts)
-            codes = _take(records["captions"], which)
-            yield {"image": records["image"], "codes": codes, "key": records["key"], "index": index}
+            text = drawn_text(records, which)
+            yield {"image": records["image"], **text, "key": records["key"], "index": index}
 
 
 def _batched(parts: Iterator[Batch], batch_size: int) -> Iterator[Batch]:

@@ -7,18 +7,22 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from input_pipeline.sentence_encoders import Encode
     from t2igan.sampling import Run
 
 __version__ = "0.1.0"
 
 
-def load(workdir: str | Path, step: int | str = "latest") -> Run:
+def load(
+    workdir: str | Path, step: int | str = "latest", sentence_encoder: str | Encode | None = None
+) -> Run:
     """Returns a trained run's generator: `t2igan.load(RUN).sample(["a dog"], num=8, seed=0)`.
 
     Args:
       workdir: folder of the run.
       step: of the checkpoint, "latest" or "best".
+      sentence_encoder: of a run that was trained with one of your own.
     """
     from t2igan import sampling  # jax takes a second to import; `t2igan --help` is to be instant
 
-    return sampling.load(workdir, step)
+    return sampling.load(workdir, step, sentence_encoder)

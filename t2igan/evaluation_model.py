@@ -12,27 +12,34 @@ import numpy as np
 from input_pipeline.dataset import DataSet
 from input_pipeline.errors import UserError
 from input_pipeline.vocabulary import NULL, UNK, Vocabulary
-from t2igan.metrics.populations import Generate
+from t2igan.metrics.populations import Generate, Text
 from t2igan.run_lines import read_lines
 from t2igan.sampling import Run
+from t2igan.training.first_stage import check_sentences
 from t2igan.training.run_folder import read_config
 
 BATCH_SIZE = 64
 
 
 def generate_fn(run: Run, dataset: DataSet, seed: int, truncation: float = 1.0) -> Generate:
-    """The run's generator for captions in the codes of a data set.
+    """The run's generator for captions of a data set.
 
     Args:
       run: from `sampling.load`.
       dataset: whose codes will be given; words that the run never learned become `x_UNK_`.
       seed: of the noise.
       truncation: scale of the noise.
+
+    Raises:
+      UserError: the run reads other sentence embeddings than the data set has.
     """
+    check_sentences(str(run.workdir), run.meta, dataset)
+    inputs = ("codes", "sentence") if run.meta.get("sentence_encoder") else ("codes",)
     table = recoding(dataset.vocabulary, run.vocabulary)
 
-    def generate(codes: np.ndarray, indices: np.ndarray) -> np.ndarray:
-        text = {"codes": fitted(table[codes], run.caption_length)}
+    def generate(text: Text, indices: np.ndarray) -> np.ndarray:
+        text = {name: text[name] for name in inputs}
+        text["codes"] = fitted(table[text["codes"]], run.caption_length)
         return run.generate(text, indices, seed, truncation=truncation, batch_size=BATCH_SIZE)
 
     return generate

@@ -26,6 +26,15 @@ def between_captions(table: np.ndarray, ends: np.ndarray, steps: int) -> dict[st
     }
 
 
+def between_sentences(ends: np.ndarray, steps: int) -> np.ndarray:
+    """Returns [steps, E]: straight from the first sentence embedding of `ends` [2, E] to the last.
+
+    The networks scale what they are given: on the way no point is too short for them.
+    """
+    weights = np.linspace(0.0, 1.0, steps, dtype=np.float32)[:, None]
+    return (1.0 - weights) * ends[:1] + weights * ends[1:]
+
+
 def between_noises(start: np.ndarray, end: np.ndarray, steps: int) -> np.ndarray:
     """Returns float32 [steps, n]: evenly along the great circle from start [n] to end [n].
 

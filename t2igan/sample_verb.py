@@ -42,6 +42,11 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         default="sample.png",
         help="a grid (.png, .jpg, .webp), or a folder for single PNGs (default sample.png)",
     )
+    parser.add_argument(
+        "--sentence_encoder",
+        metavar="MODULE:ATTRIBUTE",
+        help="for a run that was trained with a sentence encoder of your own",
+    )
     parser.add_argument("--step", default="latest", help="checkpoint: a step, latest or best")
     parser.add_argument(
         "--truncation",
@@ -70,7 +75,7 @@ def main(args: argparse.Namespace) -> None:
     from t2igan.sample_files import open_writer
 
     rows = len(captions) - (args.interpolate == "captions")
-    run = sampling.load(args.workdir, step)
+    run = sampling.load(args.workdir, step, args.sentence_encoder)
     _warn(run, captions)
     writer = open_writer(Path(args.out), rows, args.num, run.image_size)
     about = {
@@ -139,6 +144,8 @@ def _step(word: str) -> int | str:
 
 def _warn(run: Run, captions: list[str]) -> None:
     """Says on stderr what of the captions the model will not see."""
+    if not run.reads_words:
+        return
     unknown = run.unknown_words(captions)
     if unknown:
         _warning(f"unknown words, drawn as x_UNK_: {named(unknown)}")

@@ -17,6 +17,13 @@ import numpy as np
 
 from input_pipeline.device import data_mesh
 from input_pipeline.errors import UserError
+from input_pipeline.sentence_encoders import (
+    Encode,
+    Identity,
+    SentenceEncoder,
+    open_known,
+    sentence_of,
+)
 from input_pipeline.vocabulary import Vocabulary, tokenise
 from t2igan import config as configs
 from t2igan import interpolation
@@ -32,12 +39,16 @@ from t2igan.training.randomness import example_noise
 BATCH_SIZE = 16
 
 
-def load(workdir: str | Path, step: int | str = "latest") -> Run:
+def load(
+    workdir: str | Path, step: int | str = "latest", sentence_encoder: str | Encode | None = None
+) -> Run:
     """Returns the run's generator, ready to draw, on all local devices.
 
     Args:
       workdir: folder of the run; of `checkpoints/` only the generator and `meta` are read.
       step: of the checkpoint, "latest", or "best" by the run's `config.checkpoint.best_metric`.
+      sentence_encoder: for a run that reads sentence embeddings by another encoder than `minilm`:
+        that encoder, or its `module:attribute`.
 
     Raises:
       UserError: no run there, no such checkpoint, or a damaged one.
@@ -58,6 +69,7 @@ def load(workdir: str | Path, step: int | str = "latest") -> Run:
                 caption_length=int(meta["caption_length"]),
                 variables={"batch_stats": {}} | variables,
                 meta=meta,
+                given_encoder=sentence_encoder,
             )
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise UserError(
@@ -79,6 +91,7 @@ class Run:
       caption_length: codes a caption.
       variables: the generator's, word vectors with them.
       meta: what the checkpoint says of itself.
+      given_encoder: of sentences; None for the one that `meta` names.
     """
 
     workdir: Path
@@ -89,11 +102,38 @@ class Run:
     caption_length: int
     variables: dict[str, Any]
     meta: dict[str, Any]
+    given_encoder: str | Encode | None = None
 
     @property
     def image_size(self) -> int:
         """Height and width of the pictures in pixels."""
         return self.recipe.image_size
+
+    @property
+    def reads_words(self) -> bool:
+        """Whether the word codes count, or the sentence embedding alone."""
+        return getattr(self.recipe.generator, "text_encoder", None) != "sentence"
+
+    def text(self, captions: Sequence[str]) -> dict[str, np.ndarray]:
+        """Returns N captions in plain English as the networks read them.
+
+        Returns:
+          {"codes": int32 [N, L]}, and "sentence": float16 [N, E] where they read it.
+
+        Raises:
+          UserError: there are no captions, or the sentence encoder is missing or another one.
+        """
+        text = {"codes": self.encode(captions)}
+        if self.recipe.reads_sentences:
+            # Each alone: in a batch its last digits would depend on the others.
+            rows = [self._sentence_encoder([sentence_of(caption)]) for caption in captions]
+            text["sentence"] = np.concatenate(rows)
+        return text
+
+    @functools.cached_property
+    def _sentence_encoder(self) -> SentenceEncoder:
+        learned = Identity.from_json(self.meta["sentence_encoder"])
+        return open_known(learned, self.given_encoder)
 
     def encode(self, captions: Sequence[str]) -> np.ndarray:
         """Returns int32 [N, L] codes of N captions in plain English.
@@ -145,11 +185,9 @@ class Run:
         """
         if num < 1:
             raise UserError(f"num={num}: must be 1 or more")
-        codes = np.repeat(self.encode(captions), num, axis=0)
+        text = _each(self.text(captions), num)
         columns = np.tile(np.arange(num, dtype=np.int32), len(captions))
-        images = self.generate(
-            {"codes": codes}, columns, seed, truncation=truncation, progress=progress
-        )
+        images = self.generate(text, columns, seed, truncation=truncation, progress=progress)
         return images.reshape(len(captions), num, *images.shape[1:])
 
     def generate(
@@ -165,7 +203,7 @@ class Run:
         """Returns uint8 [B, S, S, 3], row by row of text and noise.
 
         Args:
-          text: {"codes": int32 [B, L]}.
+          text: {"codes": int32 [B, L]}, and "sentence" [B, E] where the networks read it.
           indices: int [B] which noise of the seed each row takes.
           seed: of the noise.
           truncation: scale of the noise.
@@ -177,7 +215,7 @@ class Run:
         def draw(text: Any, indices: np.ndarray) -> jax.Array:
             return self._draw(self._placed, text, self._noise(key, indices, truncation))
 
-        rows = (text, np.asarray(indices, np.int32))
+        rows = (_in_float32(text), np.asarray(indices, np.int32))
         return draw_all(draw, rows, self.image_size, batch_size, progress)
 
     def walk_captions(
@@ -203,7 +241,10 @@ class Run:
           truncation: scale of the noise.
         """
         table = np.asarray(self.variables["frozen"]["words"]["table"])
-        way = interpolation.between_captions(table, self.encode([start, end]), steps)
+        ends = _in_float32(self.text([start, end]))
+        way = interpolation.between_captions(table, ends["codes"], steps)
+        if "sentence" in ends:
+            way["sentence"] = interpolation.between_sentences(ends["sentence"], steps)
         text = {name: np.tile(rows, (num, *[1] * (rows.ndim - 1))) for name, rows in way.items()}
         indices = np.repeat(np.arange(num, dtype=np.int32), steps)
         images = self.generate(text, indices, seed, truncation=truncation)
@@ -233,12 +274,12 @@ class Run:
             name: np.tile(interpolation.between_noises(*rows[:2], steps), (len(captions), 1))
             for name, rows in noises.items()
         }
-        codes = np.repeat(self.encode(captions), steps, axis=0)
+        text = _in_float32(_each(self.text(captions), steps))
 
         def draw(text: Any, noise: Any) -> jax.Array:
             return self._draw(self._placed, text, noise)
 
-        images = draw_all(draw, ({"codes": codes}, noise), self.image_size, BATCH_SIZE)
+        images = draw_all(draw, (text, noise), self.image_size, BATCH_SIZE)
         return images.reshape(len(captions), steps, *images.shape[1:])
 
     @functools.cached_property
@@ -266,3 +307,15 @@ class Run:
             return jax.tree.map(lambda rows: rows * scale, example_noise(key, indices, dims))
 
         return jax.jit(noise)
+
+
+def _each(text: dict[str, np.ndarray], times: int) -> dict[str, np.ndarray]:
+    """Every caption `times` times over."""
+    return {name: np.repeat(rows, times, axis=0) for name, rows in text.items()}
+
+
+def _in_float32(text: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The same text, stored sentence embeddings widened: another type is another program."""
+    if "sentence" not in text:
+        return text
+    return {**text, "sentence": np.asarray(text["sentence"], np.float32)}

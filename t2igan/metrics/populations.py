@@ -11,11 +11,14 @@ from PIL import Image, ImageFilter
 
 from input_pipeline.dataset import DataSet
 from input_pipeline.order import drawn_captions
+from input_pipeline.stream import drawn_text
 
 READ = 256
 
-# int32 [B, L] codes and int [B] addresses of the noise -> uint8 [B, S, S, 3] pictures.
-Generate = Callable[[np.ndarray, np.ndarray], np.ndarray]
+# {"codes": int32 [B, L]}, and "sentence": float16 [B, E] where the data set has embeddings.
+Text = dict[str, np.ndarray]
+# Captions and int [B] addresses of the noise -> uint8 [B, S, S, 3] pictures.
+Generate = Callable[[Text, np.ndarray], np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +30,7 @@ class Pictures:
       count: pictures in it.
       at: int [B] indices -> uint8 [B, S, S, 3] pictures.
       codes: int32 [count, L] a caption of each picture, or None.
+      sentences: int [B] indices -> float16 [B, E] embeddings of those captions, or None.
       partners: [count] the real picture that the caption belongs to, as an index into the split.
       about: for the provenance, e.g. the split.
     """
@@ -37,6 +41,12 @@ class Pictures:
     codes: np.ndarray | None = None
     partners: np.ndarray | None = None
     about: dict[str, Any] = dataclasses.field(default_factory=dict)
+    sentences: Callable[[np.ndarray], np.ndarray] | None = None
+
+    def text(self, rows: np.ndarray) -> Text:
+        """The captions of some pictures, as a model takes them."""
+        text = {"codes": self.codes[rows]}
+        return text if self.sentences is None else text | {"sentence": self.sentences(rows)}
 
     def batches(self) -> Iterator[np.ndarray]:
         """All pictures, in batches of which the last may be short."""
@@ -58,17 +68,25 @@ def of_split(dataset: DataSet, split: str, name: str, num: int = 0, seed: int = 
     source = dataset.source(split)
     rounds, indices = _draw(len(source), num or len(source), seed)
     codes = np.empty((len(indices), dataset.caption_length), np.int32)
+    which = np.empty(len(indices), np.int64)
     for rows in blocks(len(indices)):
-        captions = source.__getitems__(indices[rows])["captions"]
-        counts = np.array([len(lines) for lines in captions])
-        which = drawn_captions(seed, rounds[rows], indices[rows], counts)
-        codes[rows] = [lines[k] for lines, k in zip(captions, which, strict=True)]
+        records = source.__getitems__(indices[rows])
+        counts = np.array([len(lines) for lines in records["captions"]])
+        which[rows] = drawn_captions(seed, rounds[rows], indices[rows], counts)
+        codes[rows] = drawn_text(records, which[rows])["codes"]
 
     def at(rows: np.ndarray) -> np.ndarray:
         return source.__getitems__(indices[rows])["image"]
 
+    sentences = None
+    if dataset.sentence_encoder is not None:
+        with_sentences = dataset.source(split, True)
+
+        def sentences(rows: np.ndarray) -> np.ndarray:  # read when drawn for: not held in memory
+            return drawn_text(with_sentences.__getitems__(indices[rows]), which[rows])["sentence"]
+
     about = {"split": split, "captions": f"one of each picture, drawn with seed {seed}"}
-    return Pictures(name, len(indices), at, codes, indices, about)
+    return Pictures(name, len(indices), at, codes, indices, about, sentences)
 
 
 def _draw(count: int, num: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -90,17 +108,17 @@ def generated(captions: Pictures, generate: Generate, about: dict[str, Any]) -> 
     """Pictures made for the captions of others, the i-th with noise i.
 
     Args:
-      captions: whose codes to draw for.
+      captions: what to draw for.
       generate: the model.
       about: what the model is, for the provenance.
     """
 
     def at(rows: np.ndarray) -> np.ndarray:
-        return generate(captions.codes[rows], rows)
+        return generate(captions.text(rows), rows)
 
     split = captions.about.get("split", captions.about.get("caption_split"))
     about = {"captions": captions.about["captions"], "caption_split": split, **about}
-    return Pictures("fake", captions.count, at, captions.codes, captions.partners, about)
+    return dataclasses.replace(captions, name="fake", at=at, about=about)
 
 
 def blurred(pictures: Pictures, name: str, radius: float = 1.0) -> Pictures:

@@ -48,12 +48,12 @@ def _features(context: Context) -> np.ndarray:
     """[captions, samples, dim] features; sample k has the same noise for every caption."""
     if context.generate is None:
         raise UserError("variance draws several pictures of a caption: it needs --workdir=RUN")
-    codes = context.pictures("fake").codes
+    fake = context.pictures("fake")
     # From all over the split: neighbours may be alike.
-    codes = codes[np.linspace(0, len(codes) - 1, min(CAPTIONS, len(codes))).astype(int)]
+    chosen = np.linspace(0, fake.count - 1, min(CAPTIONS, fake.count)).astype(int)
     images = context.generate(
-        np.repeat(codes, SAMPLES, axis=0), np.tile(np.arange(SAMPLES), len(codes))
+        fake.text(np.repeat(chosen, SAMPLES)), np.tile(np.arange(SAMPLES), len(chosen))
     )
     reader = context.readers[context.network]
     rows = np.concatenate(list(reader.rows([images])))
-    return rows.reshape(len(codes), SAMPLES, -1)
+    return rows.reshape(len(chosen), SAMPLES, -1)

@@ -92,13 +92,13 @@ class Generator(nn.Module):
         """Draws one image a caption.
 
         Args:
-          text: {"codes": int32 [B, L]}.
+          text: {"codes": int32 [B, L]}, and "sentence" [B, E] for a text encoder that reads it.
           noise: {"z": [B, z_dim]}, standard normal.
           train: of no effect: there is neither norm nor dropout.
         """
         vectors = WordVectors(self.dtype, name="words")(text)
         encoder = TextEncoder(self.text_encoder, self.text_dim, dtype=self.dtype, name="text")
-        embedding = encoder(vectors, word_mask(text))
+        embedding = encoder(vectors, word_mask(text), text.get("sentence"))
         z = noise["z"].astype(self.dtype)
         condition = jnp.concatenate([embedding, z], axis=-1)
         condition = leaky_relu(dense(self.text_dim, self.dtype, name="condition")(condition))
@@ -180,7 +180,7 @@ class Discriminator(nn.Module):
 
     def encode(self, text: Text, *, train: bool) -> jax.Array:
         """Returns [B, text_dim]: all that the judgement needs of the caption."""
-        return self.text(self.words(text), word_mask(text))
+        return self.text(self.words(text), word_mask(text), text.get("sentence"))
 
     def judge(self, features: jax.Array, embedding: jax.Array, *, train: bool) -> jax.Array:
         """Returns [B] logits of image features with an encoded caption each."""

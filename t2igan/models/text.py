@@ -11,7 +11,8 @@ import jax.numpy as jnp
 from input_pipeline.vocabulary import NULL
 
 # What a network is given of a caption: "codes" int32 [B, L]; or in their place "vectors" [B, L, D]
-# and "mask" [B, L] in [0, 1] (points between captions have no codes).
+# and "mask" [B, L] in [0, 1] (points between captions have no codes). Beside them "sentence"
+# [B, E], an encoder's embedding of the whole caption, for networks that read it.
 Text = Mapping[str, jax.Array]
 
 # The word vectors live here: not trained, so neither a parameter nor in the optimizer.

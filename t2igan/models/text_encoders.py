@@ -1,4 +1,4 @@
-"""From word vectors to one vector a caption, in the ways a recipe may choose."""
+"""From word vectors, or a stored sentence embedding, to one vector a caption."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import jax.numpy as jnp
 from t2igan.models.layers import dense, leaky_relu
 from t2igan.models.text import flatten
 
-KINDS = ("flat", "attention", "transformer")
+SENTENCE_KINDS = ("sentence", "sentence+attention")
+KINDS = ("flat", "attention", "transformer", *SENTENCE_KINDS)
 
 
 def check_kind(kind: str) -> str:
@@ -27,13 +28,23 @@ def check_kind(kind: str) -> str:
     raise ValueError(f"text encoder {kind!r}: {hint}")
 
 
+def text_inputs(kind: str) -> tuple[str, ...]:
+    """Returns what of a caption the encoder reads: word codes, and its sentence embedding or not.
+
+    Raises:
+      ValueError: there is no such text encoder.
+    """
+    return ("codes", "sentence") if check_kind(kind) in SENTENCE_KINDS else ("codes",)
+
+
 class TextEncoder(nn.Module):
-    """Returns [B, features] of word vectors [B, L, D] and their mask [B, L].
+    """Returns [B, features] of word vectors [B, L, D], their mask [B, L], and a sentence [B, E].
 
     Attributes:
       kind: "flat", a dense layer over all word vectors end to end (the report's); "attention",
         learned queries that each gather the words they look for; "transformer", the same after
-        self-attention over the words.
+        self-attention over the words; "sentence", a dense layer over the sentence embedding, which
+        the data set brings; "sentence+attention", both together.
       features: width of the result.
       heads: queries of "attention", heads of "transformer".
       dtype: of the computation.
@@ -45,14 +56,36 @@ class TextEncoder(nn.Module):
     dtype: jnp.dtype = jnp.float32
 
     @nn.compact
-    def __call__(self, vectors: jax.Array, mask: jax.Array) -> jax.Array:
+    def __call__(
+        self, vectors: jax.Array, mask: jax.Array, sentence: jax.Array | None = None
+    ) -> jax.Array:
         if check_kind(self.kind) == "flat":
             return leaky_relu(dense(self.features, self.dtype)(flatten(vectors)))
+        if self.kind == "sentence":
+            return self._of_sentence(sentence)
         words = leaky_relu(dense(self.features, self.dtype, name="words_in")(vectors))
         if self.kind == "transformer":
             words = SelfAttentionBlock(self.heads, self.dtype)(words, mask)
         pooled = AttentionPool(self.heads, self.dtype)(words, mask)
+        if self.kind == "sentence+attention":
+            pooled = jnp.concatenate([pooled, self._of_sentence(sentence)], axis=-1)
         return dense(self.features, self.dtype, name="out")(pooled)
+
+    def _of_sentence(self, sentence: jax.Array | None) -> jax.Array:
+        if sentence is None:
+            raise ValueError(f"text encoder {self.kind!r}: the captions have no sentence embedding")
+        scaled = unit_scale(sentence).astype(self.dtype)
+        return leaky_relu(dense(self.features, self.dtype, name="sentence")(scaled))
+
+
+def unit_scale(x: jax.Array) -> jax.Array:
+    """Returns float32 rows of x [B, E] scaled so that the mean of their squares is 1.
+
+    Encoders give vectors of length 1 as a rule: numbers of 0.05, which the noise beside them, or
+    a dense layer's first weights, would drown.
+    """
+    x = x.astype(jnp.float32)
+    return x * jax.lax.rsqrt(jnp.mean(jnp.square(x), axis=-1, keepdims=True) + 1e-8)
 
 
 class AttentionPool(nn.Module):

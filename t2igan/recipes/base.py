@@ -37,7 +37,8 @@ class Batch:
 
     Attributes:
       image: float32 [B, S, S, 3] in [-1, 1].
-      text: the images' own captions, {"codes": int32 [B, L]}.
+      text: the images' own captions, {"codes": int32 [B, L]}, and "sentence" float32 [B, E] where
+        the recipe reads it.
       wrong_text: captions of other images.
       keys: [B] random keys, each its example's own.
     """
@@ -93,6 +94,7 @@ class Recipe(abc.ABC):
       r1_weight: twice the weight of the gradient penalty on real pictures.
       r2_weight: the same on generated pictures.
       penalty_form: of both, see `gradient_penalties.zero_centred`.
+      text_inputs: what of a caption the networks read: "codes", and "sentence" or not.
     """
 
     generator: nn.Module
@@ -102,6 +104,12 @@ class Recipe(abc.ABC):
     r1_weight: float = 0.0
     r2_weight: float = 0.0
     penalty_form: str = "exact"
+    text_inputs: tuple[str, ...] = ("codes",)
+
+    @property
+    def reads_sentences(self) -> bool:
+        """Whether the networks read the stored sentence embeddings."""
+        return "sentence" in self.text_inputs
 
     @abc.abstractmethod
     def d_loss(

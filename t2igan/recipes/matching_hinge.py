@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from input_pipeline.device import AXIS
 from t2igan import gradient_penalties, losses
 from t2igan.models.residual import Discriminator, Generator
-from t2igan.models.text_encoders import check_kind
+from t2igan.models.text_encoders import text_inputs
 from t2igan.recipes.base import (
     Batch,
     Generated,
@@ -101,7 +101,7 @@ def build(config: Any, image_size: int) -> MatchingHinge:
     """Returns the recipe with the widths, weights and types of `config`."""
     dtype = jnp.dtype(config.train.compute_dtype)
     model, loss = config.model, config.loss
-    encoder = check_kind(model.text_encoder)
+    encoder = model.text_encoder
     return MatchingHinge(
         generator=Generator(image_size, model.gf_dim, model.text_dim, encoder, dtype),
         discriminator=Discriminator(
@@ -109,6 +109,7 @@ def build(config: Any, image_size: int) -> MatchingHinge:
         ),
         noise_dims={"z": model.z_dim},
         image_size=image_size,
+        text_inputs=text_inputs(encoder),
         wrong_weight=loss.wrong_weight,
         contrastive_weight=loss.contrastive_weight,
         contrastive_temperature=loss.contrastive_temperature,

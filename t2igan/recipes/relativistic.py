@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from t2igan import losses
 from t2igan.models.residual import Discriminator, Generator
-from t2igan.models.text_encoders import check_kind
+from t2igan.models.text_encoders import text_inputs
 from t2igan.recipes.base import (
     Batch,
     Generated,
@@ -60,7 +60,7 @@ def build(config: Any, image_size: int) -> Relativistic:
     """Returns the recipe with the widths, weights and types of `config`."""
     dtype = jnp.dtype(config.train.compute_dtype)
     model = config.model
-    encoder = check_kind(model.text_encoder)
+    encoder = model.text_encoder
     return Relativistic(
         generator=Generator(image_size, model.gf_dim, model.text_dim, encoder, dtype),
         discriminator=Discriminator(
@@ -68,6 +68,7 @@ def build(config: Any, image_size: int) -> Relativistic:
         ),
         noise_dims={"z": model.z_dim},
         image_size=image_size,
+        text_inputs=text_inputs(encoder),
         wrong_weight=config.loss.wrong_weight,
         **shared_options(config),
     )

@@ -55,6 +55,7 @@ def build_on(stage1: Recipe, config: Any, image_size: int) -> StackGAN:
         ),
         noise_dims={**stage1.noise_dims, eps_name(image_size): model.cond_dim},
         image_size=image_size,
+        text_inputs=stage1.text_inputs,
         kl_weight=config.loss.kl_weight,
         real_target=config.loss.real_target,
         generator_target=config.loss.generator_target,

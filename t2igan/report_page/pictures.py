@@ -13,6 +13,8 @@ from PIL import Image
 
 from input_pipeline.dataset import DataSet, open_dataset
 from input_pipeline.errors import UserError
+from input_pipeline.stream import drawn_text
+from t2igan.training.first_stage import check_sentences
 
 if TYPE_CHECKING:
     from t2igan.sampling import Run
@@ -67,6 +69,7 @@ def open_data(folder: str, run: Run) -> DataSet:
     known = (run.vocabulary.words, run.caption_length)
     if (dataset.vocabulary.words, dataset.caption_length) != known:
         raise UserError(f"the data set at {folder} has other words than the run was trained with")
+    check_sentences("the run", run.meta, dataset)
     return dataset
 
 
@@ -84,12 +87,13 @@ def held_out_split(dataset: DataSet, data: Any) -> str:
 
 def make_pairs(run: Run, dataset: DataSet, split: str, num: int, seed: int = 0) -> Pairs:
     """Returns `num` captions of a split, or all it has, with generated and actual pictures."""
-    source = dataset.source(split)
+    source = dataset.source(split, run.recipe.reads_sentences)
     chosen = np.unique(np.linspace(0, len(source) - 1, num).round().astype(int))
     records = source.__getitems__(chosen)
-    codes = np.stack([rows[0] for rows in records["captions"]]).astype(np.int32)
+    text = drawn_text(records, np.zeros(len(chosen), int))
+    codes = text["codes"]
     generated = run.generate(
-        {"codes": np.repeat(codes, GENERATED, axis=0)},
+        {name: np.repeat(rows, GENERATED, axis=0) for name, rows in text.items()},
         np.tile(np.arange(GENERATED), len(codes)),
         seed,
     ).reshape(len(codes), GENERATED, run.image_size, run.image_size, 3)

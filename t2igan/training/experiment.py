@@ -13,6 +13,7 @@ from jax.sharding import PartitionSpec as P
 from input_pipeline.dataset import DataSet, open_dataset
 from input_pipeline.device import data_mesh
 from input_pipeline.errors import UserError
+from input_pipeline.sentence_encoders import Identity
 from input_pipeline.stream import TrainStream, train_stream
 from t2igan.recipes import base as recipes
 from t2igan.training import config_ranges, first_stage, parallel
@@ -67,7 +68,13 @@ class Experiment:
             seed=self.config.seed,
             ema=self.config.ema.decay > 0,
             stage1=self.first_stage and self.first_stage.variables,
+            sentence_dim=self.sentence_encoder.dim if self.sentence_encoder else 0,
         )
+
+    @property
+    def sentence_encoder(self) -> Identity | None:
+        """Whose sentence embeddings the recipe reads, or None where it reads none."""
+        return self.dataset.sentence_encoder if self.recipe.reads_sentences else None
 
     def train_step(self) -> parallel.StepFunction:
         """Returns (state, batch) -> (state, metrics), to be compiled at its first call."""
@@ -85,6 +92,7 @@ class Experiment:
             process_index=jax.process_index(),
             process_count=jax.process_count(),
             cache=data.cache,
+            sentences=self.recipe.reads_sentences,
         )
 
     def description(self) -> dict[str, Any]:
@@ -97,6 +105,7 @@ class Experiment:
             "caption_length": self.dataset.caption_length,
             "fingerprint": self.dataset.fingerprint,
             "stage1": self.first_stage and self.first_stage.description,
+            "sentence_encoder": self.sentence_encoder and self.sentence_encoder.to_json(),
         }
 
 
@@ -122,12 +131,22 @@ def open_experiment(
     dataset = open_dataset(config.data.dir)
     first = first_stage.find(config, dataset, workdir)
     recipe = recipes.build(config, dataset.image_size, first and first.recipe)
+    if recipe.reads_sentences:
+        _check_sentences(config, dataset)
     num_images = len(dataset.source(config.data.train_split))
     num_steps = config.train.steps or max(
         1, config.train.epochs * num_images // config.train.batch_size
     )
     optimizers = make_optimizers(config, num_steps)
     return Experiment(config, dataset, recipe, optimizers, num_steps, mesh, first)
+
+
+def _check_sentences(config: ConfigDict, dataset: DataSet) -> None:
+    try:
+        dataset.require_sentences()
+    except UserError as error:
+        kind = config.model.text_encoder
+        raise UserError(f"config.model.text_encoder={kind!r}, but {error}") from error
 
 
 def _mesh(num_devices: int) -> Mesh:

@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 
 from input_pipeline.dataset import DataSet
 from input_pipeline.errors import UserError
+from input_pipeline.sentence_encoders import Identity
 from t2igan.models.text import FROZEN, STAGE1
 from t2igan.recipes.base import Recipe, Variables, build
 from t2igan.training.checkpoint_folder import list_steps
@@ -76,6 +77,7 @@ def _open(workdir: Path, dataset: DataSet) -> FirstStage:
     step, variables = restore_item(workdir, "latest", "generator")
     _, meta = restore_item(workdir, step, "meta")
     _check_words(workdir, meta, variables[FROZEN]["words"]["table"], dataset)
+    check_sentences(f"config.stage1={workdir}", meta, dataset)
     description = {name: value for name, value in meta.items() if name != "vocabulary"}
     description |= {"workdir": str(workdir), "step": step}
     return FirstStage(recipe_of(meta), _kept(variables), description)
@@ -89,6 +91,28 @@ def _kept(variables: Variables) -> dict[str, Any]:
         "batch_stats": variables.get("batch_stats", {}),
         FROZEN: {name: _kept(stored) for name, stored in frozen.items() if name == STAGE1},
     }
+
+
+def check_sentences(run: str, meta: dict[str, Any], dataset: DataSet) -> None:
+    """Refuses captions whose sentence embeddings are not those that a run learned from.
+
+    Args:
+      run: as the message calls it.
+      meta: what its checkpoint says of itself.
+      dataset: whose captions it is to read.
+
+    Raises:
+      UserError: the run reads sentence embeddings, and the data set has others, or none.
+    """
+    learned = meta.get("sentence_encoder")
+    if learned is None:
+        return
+    found, learned = dataset.require_sentences(), Identity.from_json(learned)
+    if not found.is_same(learned):
+        raise UserError(
+            f"{run} learned from sentence embeddings by {learned}, and {dataset.path} has those "
+            f"by {found}: prepare the data set with that encoder"
+        )
 
 
 def _check_words(

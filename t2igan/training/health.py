@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -22,6 +21,7 @@ from input_pipeline.errors import UserError
 from input_pipeline.stream import eval_batches
 from t2igan import images
 from t2igan.metrics.statistics.variance_shares import variance_shares
+from t2igan.models.text import Text
 from t2igan.recipes.base import Network, Recipe
 from t2igan.training.distributed import on_one_device
 from t2igan.training.experiment import Experiment
@@ -43,7 +43,12 @@ class Health:
         """
         config = experiment.config
         split = config.data.train_split
-        batch = next(eval_batches(experiment.dataset, split, batch_size=CAPTIONS))
+        recipe = experiment.recipe
+        batch = next(
+            eval_batches(
+                experiment.dataset, split, batch_size=CAPTIONS, sentences=recipe.reads_sentences
+            )
+        )
         if len(batch["image"]) < 2:
             raise UserError(
                 f"config.health compares pictures, and the split {split!r} has one: set "
@@ -51,15 +56,15 @@ class Health:
             )
         self._real = np.asarray(images.to_unit_range(batch["image"]))
         self._distance = mean_distance(_rows(self._real[None]))
-        self._codes = batch["codes"]
+        self._text = {name: batch[name] for name in recipe.text_inputs}
         self._key = named_key(jax.random.key(config.seed), "health")
         one = data_mesh(jax.local_devices()[:1])
-        self._look = make_whole_fn(functools.partial(_look, experiment.recipe), one)
+        self._look = make_whole_fn(functools.partial(_look, recipe), one)
 
     def __call__(self, state: TrainState) -> dict[str, float]:
         """Returns {"health/diversity": ..., ...}, see `measures`."""
         variables = on_one_device((state.g_variables, state.d_variables))
-        seen = jax.device_get(self._look(*variables, self._real, self._codes, self._key))
+        seen = jax.device_get(self._look(*variables, self._real, self._text, self._key))
         return measures(self._distance, **seen)
 
 
@@ -124,7 +129,7 @@ def _look(
     g_variables: Any,
     d_variables: Any,
     real: jax.Array,
-    codes: jax.Array,
+    text: Text,
     key: jax.Array,
 ) -> dict[str, jax.Array]:
     """The arrays that `measures` takes; sample k has the same noise for every caption.
@@ -132,19 +137,19 @@ def _look(
     The discriminator judges as it does in training, real and generated pictures each by their own
     batch statistics: with running ones it tells them apart far less well than it has learned to.
     """
-    captions = codes.shape[0]
-    own = {"codes": jnp.repeat(codes, SAMPLES, axis=0)}
-    other = {"codes": jnp.repeat(jnp.roll(codes, 1, axis=0), SAMPLES, axis=0)}
+    captions = real.shape[0]
+    own = jax.tree.map(lambda rows: jnp.repeat(rows, SAMPLES, axis=0), text)
+    other = jax.tree.map(lambda rows: jnp.roll(rows, SAMPLES, axis=0), own)
     noise = example_noise(key, jnp.tile(jnp.arange(SAMPLES), captions), recipe.noise_dims)
     fake = recipe.generator.apply(g_variables, own, noise, train=False)["image"]
 
-    def logits(image: jax.Array, text: Mapping[str, jax.Array]) -> jax.Array:
-        return Network(recipe.discriminator, d_variables, train=True)(image, text)
+    def logits(image: jax.Array, caption: Text) -> jax.Array:
+        return Network(recipe.discriminator, d_variables, train=True)(image, caption)
 
     shape = (captions, SAMPLES)
     return {
         "image": fake.astype(jnp.float32).reshape(*shape, *fake.shape[1:]),
-        "real_logits": logits(real, {"codes": codes}),
+        "real_logits": logits(real, text),
         "fake_logits": logits(fake, own).reshape(shape),
         "other_logits": logits(fake, other).reshape(shape),
     }

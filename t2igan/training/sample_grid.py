@@ -27,15 +27,21 @@ class SampleGrid:
         """
         config = experiment.config
         rows, self._columns = config.sample.num_captions, config.sample.num_noises
-        batch = next(eval_batches(experiment.dataset, split, batch_size=rows, captions="first"))
-        self._codes = np.repeat(batch["codes"], self._columns, axis=0)
+        recipe = experiment.recipe
+        batches = eval_batches(
+            experiment.dataset, split, batch_size=rows, sentences=recipe.reads_sentences
+        )
+        batch = next(batches)
+        self._text = {
+            name: np.repeat(batch[name], self._columns, axis=0) for name in recipe.text_inputs
+        }
         self._noises = np.tile(np.arange(self._columns, dtype=np.int32), len(batch["codes"]))
-        self._sample = make_sample_fn(experiment.recipe, data_mesh(jax.local_devices()[:1]))
+        self._sample = make_sample_fn(recipe, data_mesh(jax.local_devices()[:1]))
         self._key = named_key(jax.random.key(config.seed), "sample grid")
 
     def __call__(self, state: TrainState) -> np.ndarray:
         """Returns uint8 [height, width, 3] by the generator that samples."""
         variables = on_one_device(state.sampling_variables)
-        drawn = self._sample(variables, {"codes": self._codes}, self._noises, self._key)
+        drawn = self._sample(variables, self._text, self._noises, self._key)
         drawn = np.asarray(images.to_uint8(drawn))
         return images.grid(drawn.reshape(-1, self._columns, *drawn.shape[1:]))

@@ -88,6 +88,7 @@ def create_state(
     seed: int,
     ema: bool,
     stage1: Variables | None = None,
+    sentence_dim: int = 0,
 ) -> TrainState:
     """Returns the state before the first step.
 
@@ -99,12 +100,15 @@ def create_state(
       seed: of the initial parameters.
       ema: keep an averaged generator.
       stage1: of the finished generator that this one builds on, see `frozen_variables`.
+      sentence_dim: E, numbers of a sentence embedding, for a recipe that reads them.
     """
     key = named_key(jax.random.key(seed), "init")
     stage1 = jax.tree.map(jnp.asarray, stage1)
     frozen = frozen_variables(jnp.asarray(word_vectors, jnp.float32), stage1)
     size = recipe.image_size
     text = {"codes": jnp.zeros((2, caption_length), jnp.int32)}
+    if recipe.reads_sentences:
+        text["sentence"] = jnp.zeros((2, sentence_dim))
     noise = example_noise(key, jnp.arange(2), recipe.noise_dims)
     g = _init(recipe.generator, named_key(key, "g"), frozen, text, noise)
     image = jnp.zeros((2, size, size, 3))

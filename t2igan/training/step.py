@@ -34,7 +34,8 @@ def train_step(
 
     Args:
       state: the same on every replica.
-      batch: this replica's share, {"image": uint8 [b, S, S, 3], "codes": int32 [b, L]}.
+      batch: this replica's share, {"image": uint8 [b, S, S, 3], "codes": int32 [b, L]},
+        and "sentence" [b, E] where the recipe reads it.
       recipe: networks and losses.
       optimizers: both networks'.
       config: seed and ema are read.
@@ -43,7 +44,7 @@ def train_step(
       The next state, and float32 [] metrics averaged over replicas.
     """
     key, places = step_key(config.seed, state.step), _places(batch)
-    seen = _see(batch, example_keys(named_key(key, "losses"), places))
+    seen = _see(recipe, batch, example_keys(named_key(key, "losses"), places))
     noise = example_noise(key, places, recipe.noise_dims)
 
     def generate(params: Variables) -> tuple[Mapping[str, jax.Array], Variables]:
@@ -93,7 +94,7 @@ def eval_step(
     Returns:
       Metrics averaged over replicas, as in `train_step` without the gradients' norms.
     """
-    seen = _see(batch, example_keys(named_key(key, "losses"), batch["index"]))
+    seen = _see(recipe, batch, example_keys(named_key(key, "losses"), batch["index"]))
     noise = example_noise(key, batch["index"], recipe.noise_dims)
     generator = Network(recipe.generator, state.sampling_variables, train=False)
     generated = generator(seen.text, noise)
@@ -150,8 +151,10 @@ class _Losses:
         return Network(self._recipe.discriminator, variables, train=True)
 
 
-def _see(batch: Mapping[str, jax.Array], keys: jax.Array) -> Batch:
-    text = {name: batch[name] for name in ("codes",)}
+def _see(recipe: Recipe, batch: Mapping[str, jax.Array], keys: jax.Array) -> Batch:
+    text = {name: batch[name] for name in recipe.text_inputs}
+    if "sentence" in text:  # travels as 16 bits
+        text["sentence"] = text["sentence"].astype(jnp.float32)
     wrong = {name: roll_over_replicas(value) for name, value in text.items()}
     return Batch(to_unit_range(batch["image"]), text, wrong, keys)
 

@@ -19,7 +19,6 @@ from t2igan.training.randomness import named_key
 from t2igan.training.state import TrainState
 
 _IN_FLIGHT = 2  # steps on the devices at a time; several CPU devices deadlock with many
-_NEEDED = ("image", "codes", "index")
 Rows = dict[str, np.ndarray]
 
 
@@ -83,9 +82,11 @@ class Validation:
             batch_size=config.train.batch_size,
             captions="drawn",
             seed=config.seed,
+            sentences=self._experiment.recipe.reads_sentences,
         )
+        needed = ("image", "index", *self._experiment.recipe.text_inputs)
         some = itertools.islice(batches, config.train.validation_batches or None)
-        arrays = ({name: batch[name] for name in _NEEDED} for batch in some)
+        arrays = ({name: batch[name] for name in needed} for batch in some)
         for batch in join_single_rest(arrays):
             yield from split_rows(batch, self._experiment.mesh.size)
 

@@ -51,8 +51,9 @@ class InMemory:
     image_size: int = SIZE
     caption_length: int = LENGTH
     fingerprint: str = "0" * 64
+    sentence_encoder: None = None
 
-    def source(self, split):
+    def source(self, split, sentences=False):
         return Source(self.splits[split], len(split), self.vocabulary)
 
 

@@ -10,13 +10,13 @@ from t2igan.metrics.result import Result
 from .conftest import SIZE, picture
 
 
-def good(codes, indices):
+def good(text, indices):
     """Draws the colour that the caption names."""
-    names = [next(i for i in range(3) if 5 + i in row) for row in codes.tolist()]
+    names = [next(i for i in range(3) if 5 + i in row) for row in text["codes"].tolist()]
     return np.stack([picture(99, 3 * int(j) + i) for i, j in zip(names, indices, strict=True)])
 
 
-def blind(codes, indices):
+def blind(text, indices):
     """Draws what the noise says."""
     which = [int(np.random.default_rng([5, int(j)]).integers(1000)) for j in indices]
     return np.stack([picture(98, index) for index in which])
@@ -80,9 +80,9 @@ def test_a_result_says_what_it_was_computed_with(evaluate):
 def test_one_generation_serves_all_metrics(evaluate):
     drawn = []
 
-    def counting(codes, indices):
+    def counting(text, indices):
         drawn.extend(indices.tolist())
-        return good(codes, indices)
+        return good(text, indices)
 
     evaluate(["frechet", "kid", "prdc", "inception_score"], counting)
     assert drawn == list(range(50))
@@ -109,7 +109,7 @@ def test_a_blind_model_shows_no_gap_and_no_text_variance(evaluate):
 
 
 def test_copies_of_training_pictures_are_seen_and_shown(evaluate, dataset, tmp_path):
-    def copying(codes, indices):
+    def copying(text, indices):
         return dataset.source("train").__getitems__(indices % 70)["image"]
 
     honest = evaluate(["memorisation"], good)["copying_lite0"]

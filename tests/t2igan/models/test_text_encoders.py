@@ -5,16 +5,24 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from t2igan.models.text_encoders import KINDS, AttentionPool, TextEncoder
+from t2igan.models.text_encoders import (
+    KINDS,
+    SENTENCE_KINDS,
+    AttentionPool,
+    TextEncoder,
+    text_inputs,
+    unit_scale,
+)
 
 VECTORS = jax.random.normal(jax.random.key(0), (2, 6, 8))
 MASK = jnp.array([[1, 1, 1, 1, 0, 0], [1, 1, 1, 1, 1, 1]], jnp.float32)
+SENTENCES = jax.random.normal(jax.random.key(3), (2, 12)) / 100
 
 
-def encode(kind, vectors, mask=MASK):
+def encode(kind, vectors, mask=MASK, sentence=SENTENCES):
     module = TextEncoder(kind, features=16, heads=4)
-    variables = module.init(jax.random.key(1), VECTORS, MASK)
-    return module.apply(variables, vectors, mask)
+    variables = module.init(jax.random.key(1), VECTORS, MASK, SENTENCES)
+    return module.apply(variables, vectors, mask, sentence)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -47,3 +55,23 @@ def test_attention_pool_against_numpy():
     weights /= weights.sum(axis=1, keepdims=True)
     expected = np.einsum("blh,blc->bhc", weights, VECTORS).reshape(2, -1)
     np.testing.assert_allclose(module.apply(variables, VECTORS, MASK), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_kind_reads_what_it_says(kind):
+    before = encode(kind, VECTORS)
+    other_sentence = encode(kind, VECTORS, sentence=SENTENCES[::-1])
+    other_words = encode(kind, VECTORS[::-1], MASK[::-1])
+    reads_sentence, reads_words = kind in SENTENCE_KINDS, kind != "sentence"
+    assert ("sentence" in text_inputs(kind)) == reads_sentence
+    assert (np.abs(other_sentence - before).max() > 1e-3) == reads_sentence
+    assert (np.abs(other_words - before).max() > 1e-3) == reads_words
+
+
+def test_sentences_count_whatever_their_length():
+    scaled = unit_scale(SENTENCES)
+    expected = SENTENCES / np.sqrt(np.mean(np.square(SENTENCES), axis=1, keepdims=True))
+    np.testing.assert_allclose(scaled, expected, rtol=1e-3)
+    assert not unit_scale(jnp.zeros((1, 4))).any()
+    with pytest.raises(ValueError, match="no sentence embedding"):
+        encode("sentence", VECTORS, sentence=None)
