@@ -22,6 +22,7 @@ FREE_ON_RESUME = (
     "data.cache",
     "data.dir",
     "data.test_split",
+    "evaluate",
     "sample",
     "train.checkpoint_every",
     "train.epochs",

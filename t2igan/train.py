@@ -8,8 +8,12 @@ import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from input_pipeline.errors import UserError
+
+if TYPE_CHECKING:
+    from ml_collections import ConfigDict
 
 HELP = "Train a model. The same command again goes on where a run was stopped."
 EXAMPLE = """
@@ -64,10 +68,28 @@ def main(args: argparse.Namespace) -> None:
         from t2igan.training.loop import train
 
         outcome = train(config, workdir, args.devices)
+    if outcome.stopped_by is None:
+        _measure(config, workdir)
     if distributed.is_first_process():
         print(_told(outcome.step, outcome.num_steps, outcome.stopped_by, workdir))
     if outcome.stopped_by == signal.SIGINT:
         sys.exit(130)
+
+
+def _measure(config: ConfigDict, workdir: Path) -> None:
+    """Measures a finished run on its test split where `config.evaluate` asks for metrics."""
+    import jax
+
+    from t2igan.training.evaluation import is_wanted
+
+    if not is_wanted(config):
+        return
+    if jax.process_count() == 1:
+        from t2igan.evaluation import measure_finished
+
+        measure_finished(workdir)
+    elif jax.process_index() == 0:  # a checkpoint is read by all processes or by one alone
+        print(f"measure it on test: t2igan evaluate --workdir={workdir} --step=best")
 
 
 @contextlib.contextmanager

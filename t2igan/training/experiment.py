@@ -135,12 +135,20 @@ def open_experiment(
     dataset = open_dataset(config.data.dir)
     first = first_stage.find(config, dataset, workdir)
     recipe = recipes.build(config, dataset.image_size, first and first.recipe)
-    num_images = len(dataset.source(config.data.train_split))
-    num_steps = config.train.steps or max(
-        1, config.train.epochs * num_images // config.train.batch_size
-    )
+    num_steps = run_length(config, dataset)
     optimizers = make_optimizers(config, num_steps)
     return Experiment(config, dataset, recipe, optimizers, num_steps, mesh, first)
+
+
+def run_length(config: ConfigDict, dataset: DataSet) -> int:
+    """Returns the steps of a config's run, which may be told in epochs.
+
+    Raises:
+      UserError: there is no such training split.
+    """
+    num_images = len(dataset.source(config.data.train_split))
+    epochs = config.train.epochs * num_images // config.train.batch_size
+    return config.train.steps or max(1, epochs)
 
 
 def _check_ranges(config: ConfigDict) -> None:

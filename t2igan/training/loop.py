@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from input_pipeline.device import prefetch
 from input_pipeline.stream import TrainStream
-from t2igan.training import run_folder
+from t2igan.training import evaluation, run_folder
 from t2igan.training.checkpoints import Checkpoints
 from t2igan.training.experiment import Experiment, open_experiment
 from t2igan.training.metric_writers import Writers, open_writers
@@ -143,6 +143,9 @@ class _Run:
         if data.validation_split:
             validation = Validation(self.experiment)
             actions.append(Periodic(train.validate_every, lambda _, state: validation(state)))
+        if evaluation.is_wanted(self.experiment.config):
+            every = self.experiment.config.evaluate.every
+            actions.append(Periodic(every, evaluation.Evaluation(self.experiment)))
         return actions
 
     def _draw(self, grid: SampleGrid) -> Callable[[int, TrainState], Mapping[str, float]]:
