@@ -25,6 +25,7 @@ def get_config() -> ConfigDict:
     config.health = _health()
     config.rollback = _rollback()
     config.sample = _sample()
+    config.evaluate = _evaluate()
     return config
 
 
@@ -155,3 +156,17 @@ def _sample() -> ConfigDict:
     sample.num_captions = 8  # rows of a picture grid: fixed captions of the validation split
     sample.num_noises = 4  # columns of a picture grid: fixed noises, the same in each row
     return sample
+
+
+def _evaluate() -> ConfigDict:
+    evaluate = ConfigDict()
+    # Metrics of `t2igan evaluate`, comma-separated, on the validation split while training and, of
+    # the best checkpoint, on the test split at the end; empty = none. metrics.jsonl has them as
+    # e.g. validation/frechet_lite0, which checkpoint.best_metric may name.
+    evaluate.metrics = ""
+    evaluate.every = 1000  # steps between them, as checkpoints can be best by them; 0 = the last
+    evaluate.num = 0  # pictures to draw; 0 = one of each picture of the split
+    evaluate.features = "lite0"  # feature network of the metrics: "lite0" or "inception"
+    evaluate.matcher = ""  # file of `t2igan train_matcher`, for metrics that read captions
+    evaluate.on_test = True  # whether the best checkpoint is measured on the test split at the end
+    return evaluate

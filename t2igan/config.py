@@ -24,6 +24,7 @@ FREE_ON_RESUME = (
     "data.cache",
     "data.dir",
     "data.test_split",
+    "evaluate",
     "health",
     "rollback",
     "sample",

@@ -37,8 +37,10 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     against.add_argument("--dataset", help="prepared data set (default: the run's own)")
     against.add_argument("--split", help="its split (default: the run's test split)")
     how = parser.add_argument_group("how")
-    how.add_argument("--metrics", default=DEFAULT_METRICS, help="names (default %(default)s)")
-    how.add_argument("--features", default="lite0", help="lite0 (default) or inception")
+    how.add_argument(
+        "--metrics", help=f"names (default: the run's config.evaluate, or {DEFAULT_METRICS})"
+    )
+    how.add_argument("--features", help="lite0 or inception (default: the run's, or lite0)")
     how.add_argument("--inception_weights", help="file of the 2015 Inception weights")
     how.add_argument("--matcher", help="file that `t2igan train_matcher` made")
     how.add_argument("--num", type=int, default=0, help="pictures to draw (default: the split's)")
@@ -54,9 +56,10 @@ def main(args: argparse.Namespace) -> None:
     Raises:
       UserError: contradictory flags, an unknown metric, or files that are missing or damaged.
     """
-    metrics = _metric_names(args)
     if bool(args.workdir) == bool(args.images):
         raise UserError("give either --workdir=RUN or --images=DIR (see t2igan evaluate --help)")
+    _fill_in(args)
+    metrics = _metric_names(args)
     if args.images:
         _measure_folder(args, metrics)
     elif args.watch:
@@ -65,18 +68,49 @@ def main(args: argparse.Namespace) -> None:
         _measure_run(args, metrics)
 
 
+def measure_finished(workdir: Path) -> None:
+    """Measures a run's best checkpoint on its test split, once, by its own `config.evaluate`.
+
+    Says so where the data set has no test split; does nothing where the config asks for none.
+    """
+    from t2igan import evaluation_model as model
+
+    parser = argparse.ArgumentParser()
+    add_flags(parser)
+    split = model.test_split(workdir)
+    if split is None:
+        return
+    words = [f"--workdir={workdir}", f"--split={split}", f"--step={model.best_or_latest(workdir)}"]
+    args = parser.parse_args(words)
+    _fill_in(args)
+    from t2igan import evaluation_lines as lines
+
+    metrics = _metric_names(args)
+    if not lines.is_measured(_lines_of(args), int(args.step), split, metrics):
+        _measure_run(args, metrics)
+
+
+def _fill_in(args: argparse.Namespace) -> None:
+    """What a flag does not say is as the run's config has it for its own evaluation."""
+    from t2igan.training import run_folder
+
+    config = run_folder.read_config(Path(args.workdir)) if args.workdir else None
+    own = dict(config.get("evaluate") or {}) if config is not None else {}
+    for name, default in (("metrics", DEFAULT_METRICS), ("features", "lite0"), ("matcher", "")):
+        if getattr(args, name) is None:
+            setattr(args, name, own.get(name) or default)
+
+
 def _metric_names(args: argparse.Namespace) -> list[str]:
     from t2igan.metrics import measures
 
-    names = [name.strip() for name in args.metrics.split(",") if name.strip()]
+    names = measures.listed(args.metrics)
     if not names:
         raise UserError(f"--metrics is empty: choose of {', '.join(measures.names())}")
-    for name in names:
-        measures.check(name)
     for flag, least in (("num", 0), ("seed", 0), ("resamples", 0), ("truncation", 0)):
         if getattr(args, flag) < least:
             raise UserError(f"--{flag}={getattr(args, flag)}: must be {least} or more")
-    return list(dict.fromkeys(names))
+    return names
 
 
 def _measure_folder(args: argparse.Namespace, metrics: list[str]) -> None:

@@ -29,7 +29,7 @@ def append(
       results: of one model.
       origin: what was measured: `step`, `split`, ...
       metrics: names of the metric files that were asked for.
-      seconds: that it took.
+      seconds: that all of them together took.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     before = read_lines(path)
@@ -42,7 +42,7 @@ def append(
             line |= {
                 "best": best[result.metric],
                 "asked": ",".join(metrics),
-                "took": f"{seconds:.1f} s",
+                "seconds": round(seconds, 1),
                 "time": when,
             }
             file.write(json.dumps(line) + "\n")

@@ -9,12 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from input_pipeline.dataset import DataSet
+from input_pipeline.dataset import DataSet, open_dataset
 from input_pipeline.errors import UserError
 from input_pipeline.vocabulary import NULL, UNK, Vocabulary
 from t2igan.metrics.populations import Generate, Text
 from t2igan.run_lines import read_lines
 from t2igan.sampling import Run
+from t2igan.training.checkpoint_folder import best_step, list_steps
+from t2igan.training.evaluation import is_wanted
+from t2igan.training.experiment import run_length
 from t2igan.training.first_stage import check_sentences
 from t2igan.training.run_folder import read_config
 
@@ -66,7 +69,19 @@ def about(run: Run, truncation: float) -> dict[str, Any]:
         "recipe": run.config.recipe,
         "trained_on": run.meta.get("fingerprint"),
         "truncation": truncation,
+        "training_seconds": training_seconds(run.workdir, run.step),
     }
+
+
+def training_seconds(workdir: str | Path, step: int) -> float | None:
+    """Seconds that a run's steps took, without compiling and all that is done beside training."""
+    total, before = 0.0, 0
+    for line in read_lines(Path(workdir) / "metrics.jsonl"):
+        if "seconds/step" in line and line["step"] <= step:
+            total += (line["step"] - before) * line["seconds/step"]
+        if "loss/d" in line:
+            before = line["step"]
+    return round(total, 1) if total else None
 
 
 def load_if_there(load: Callable[..., Run], workdir: str, step: int) -> Run | None:
@@ -79,13 +94,29 @@ def load_if_there(load: Callable[..., Run], workdir: str, step: int) -> Run | No
 
 
 def last_step(workdir: str) -> float:
-    """The step that ends the run, as its newest lines or its config tell; infinity if neither."""
+    """The step that ends the run, as its config tells; infinity where there is none yet."""
     config = read_config(Path(workdir))
-    if config is not None and config.train.steps:
-        return config.train.steps
-    told = [
-        line["num_steps"]
-        for line in read_lines(Path(workdir) / "metrics.jsonl")
-        if "num_steps" in line
-    ]
-    return told[-1] if told else float("inf")
+    if config is None:
+        return float("inf")
+    return config.train.steps or run_length(config, open_dataset(config.data.dir))
+
+
+def test_split(workdir: Path) -> str | None:
+    """The split that a finished run is to be measured on by itself, or None, and a word why not."""
+    config = read_config(workdir)
+    if config is None or not is_wanted(config) or not config.evaluate.on_test:
+        return None
+    split = config.data.test_split
+    if split and split.partition("[")[0] in open_dataset(config.data.dir).splits:
+        return split
+    print(f"not measured on test: the data set has no split {split!r}", file=sys.stderr)
+    return None
+
+
+def best_or_latest(workdir: Path) -> int:
+    """The step that is best by what the run ranks checkpoints by, the latest where none has it."""
+    try:
+        return best_step(workdir)
+    except UserError as error:
+        print(f"{error}", file=sys.stderr)
+        return list_steps(workdir)[-1]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import itertools
 import math
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from input_pipeline.errors import UserError
 
@@ -21,6 +22,7 @@ HELP = "Draw what a caption says with a trained model."
 EXAMPLE = r"""
 t2igan sample --workdir=runs/shapes --caption="a small red star on the left" --num=8 --out=star.png
 t2igan sample --workdir=runs/shapes --captions_file=captions.txt --num=4 --out=pictures/
+t2igan sample --workdir=runs/mine --caption="a dog" --best_of=16 --matcher=data/matcher.npz
 t2igan sample --workdir=runs/shapes --caption="red star" --caption="blue ring" \
     --interpolate=captions --num=10
 """
@@ -55,6 +57,14 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         help="scale of the noise; below 1: likelier, less varied (default 1)",
     )
     parser.add_argument(
+        "--best_of",
+        type=int,
+        default=1,
+        metavar="N",
+        help="draw N pictures for each one wanted and keep what --matcher finds best (default 1)",
+    )
+    parser.add_argument("--matcher", metavar="FILE", help="that `t2igan train_matcher` made")
+    parser.add_argument(
         "--interpolate",
         choices=("captions", "noises"),
         help="walk from each caption to the next, or from a caption's first noise to its second; "
@@ -74,6 +84,7 @@ def main(args: argparse.Namespace) -> None:
     from t2igan import sampling
     from t2igan.sample_files import open_writer
 
+    best = _best_of(args)
     rows = len(captions) - (args.interpolate == "captions")
     run = sampling.load(args.workdir, step, args.sentence_encoder)
     _warn(run, captions)
@@ -85,8 +96,11 @@ def main(args: argparse.Namespace) -> None:
         "workdir": str(run.workdir),
         "step": run.step,
     }
+    if best:
+        weights = best["matcher"].provenance["matcher"]["weights_sha256"]
+        about |= {"best_of": args.best_of, "matcher_sha256": weights}
     with writer:
-        for label, images in _progress(_draw(run, captions, args), rows):
+        for label, images in _progress(_draw(run, captions, args, best), rows):
             writer.add(label, images, about)
     print(f"{rows * args.num} pictures of step {run.step}: {args.out}")
 
@@ -130,6 +144,17 @@ def _check(args: argparse.Namespace, captions: list[str]) -> None:
         raise UserError(f"--truncation={args.truncation}: must be between 0 and 10")
     if not 0 <= args.seed < 2**32:
         raise UserError(f"--seed={args.seed}: must be between 0 and {2**32 - 1}")
+    if not 1 <= args.best_of <= MOST:
+        raise UserError(f"--best_of={args.best_of}: must be 1 to {MOST}")
+    if args.best_of > 1 and args.interpolate:
+        raise UserError("--best_of chooses single pictures: leave out --interpolate")
+    if args.best_of > 1 and not args.matcher:
+        raise UserError(
+            "--best_of needs a matcher to choose with: make one with `t2igan train_matcher "
+            "--dataset=DATASET --out=FILE` and add --matcher=FILE"
+        )
+    if args.matcher and args.best_of == 1:
+        raise UserError("--matcher chooses among several pictures: add --best_of=N, 2 or more")
     if args.interpolate == "captions" and len(captions) < 2:
         raise UserError("--interpolate=captions needs two captions or more: add --caption")
 
@@ -140,6 +165,15 @@ def _step(word: str) -> int | str:
     if not (word.isascii() and word.isdigit()):
         raise UserError(f"--step={word}: must be a number, latest or best")
     return int(word)
+
+
+def _best_of(args: argparse.Namespace) -> dict[str, Any]:
+    """What `Run.sample` is told of choosing among pictures; empty where it is not to."""
+    if args.best_of == 1:
+        return {}
+    from t2igan.reranking import opened
+
+    return {"best_of": args.best_of, "matcher": opened(args.matcher)}
 
 
 def _warn(run: Run, captions: list[str]) -> None:
@@ -176,7 +210,7 @@ def named(unknown: dict[str, list[str]], most: int = 20) -> str:
 
 
 def _draw(
-    run: Run, captions: list[str], args: argparse.Namespace
+    run: Run, captions: list[str], args: argparse.Namespace, best: dict[str, Any]
 ) -> Iterator[tuple[str, np.ndarray]]:
     """Yields a label and uint8 [num, S, S, 3] for each row."""
     options = {"seed": args.seed, "truncation": args.truncation}
@@ -185,8 +219,8 @@ def _draw(
             (row,) = run.walk_captions(start, end, args.num, **options)
             yield f"{start} -> {end}", row
         return
-    draw = run.walk_noises if args.interpolate else run.sample
-    together = math.ceil(_AT_ONCE / args.num)
+    draw = run.walk_noises if args.interpolate else functools.partial(run.sample, **best)
+    together = math.ceil(_AT_ONCE / (args.num * args.best_of))
     for first in range(0, len(captions), together):
         some = captions[first : first + together]
         yield from zip(some, draw(some, args.num, **options), strict=True)

@@ -26,8 +26,9 @@ from input_pipeline.sentence_encoders import (
 )
 from input_pipeline.vocabulary import Vocabulary, tokenise
 from t2igan import config as configs
-from t2igan import interpolation
+from t2igan import interpolation, reranking
 from t2igan.fixed_batches import draw_all
+from t2igan.metrics.matcher import Matcher
 from t2igan.recipes.base import Recipe
 from t2igan.training.checkpoints import restore_item
 from t2igan.training.first_stage import recipe_of
@@ -166,25 +167,36 @@ class Run:
         seed: int = 0,
         *,
         truncation: float = 1.0,
+        best_of: int = 1,
+        matcher: Matcher | str | Path | None = None,
         progress: bool = False,
     ) -> np.ndarray:
         """Returns uint8 [N, num, S, S, 3]: `num` pictures of each caption.
 
         Column j uses the same noise for every caption. A picture depends on its caption, j, the
-        seed and the truncation alone, not on what else is drawn.
+        seed, the truncation and `best_of` alone, not on what else is drawn.
 
         Args:
           captions: N sentences; unknown words count as `x_UNK_` (see `unknown_words`).
           num: pictures a caption, >= 1.
           seed: of the noise.
           truncation: the noise is scaled by it; below 1 gives likelier and less varied pictures.
+          best_of: pictures drawn for each one wanted, of which the matcher keeps the best.
+          matcher: from `t2igan train_matcher`, loaded or its file; needed where best_of > 1.
           progress: show a bar.
 
         Raises:
-          UserError: no captions, or a number of pictures below 1.
+          UserError: no captions, a number of pictures below 1, or no matcher to choose with.
         """
         if num < 1:
             raise UserError(f"num={num}: must be 1 or more")
+        if best_of < 1:
+            raise UserError(f"best_of={best_of}: must be 1 or more")
+        if best_of > 1:
+            options = {"seed": seed, "truncation": truncation, "progress": progress}
+            draw = functools.partial(self.sample, **options)
+            judge = reranking.opened(matcher)
+            return reranking.sample_best(draw, captions, num, best_of, judge)
         text = _each(self.text(captions), num)
         columns = np.tile(np.arange(num, dtype=np.int32), len(captions))
         images = self.generate(text, columns, seed, truncation=truncation, progress=progress)

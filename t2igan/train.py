@@ -6,6 +6,10 @@ import argparse
 import signal
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ml_collections import ConfigDict
 
 HELP = "Train a model. The same command again goes on where a run was stopped."
 EXAMPLE = """
@@ -60,10 +64,28 @@ def main(args: argparse.Namespace) -> None:
         from t2igan.training.loop import train
 
         outcome = train(config, workdir, args.devices)
+    if outcome.stopped_by is None:
+        _measure(config, workdir)
     if distributed.is_first_process():
         print(_told(outcome.step, outcome.num_steps, outcome.stopped_by, workdir))
     if outcome.stopped_by == signal.SIGINT:
         sys.exit(130)
+
+
+def _measure(config: ConfigDict, workdir: Path) -> None:
+    """Measures a finished run on its test split where `config.evaluate` asks for metrics."""
+    import jax
+
+    from t2igan.training.evaluation import is_wanted
+
+    if not is_wanted(config):
+        return
+    if jax.process_count() == 1:
+        from t2igan.evaluation import measure_finished
+
+        measure_finished(workdir)
+    elif jax.process_index() == 0:  # a checkpoint is read by all processes or by one alone
+        print(f"measure it on test: t2igan evaluate --workdir={workdir} --step=best")
 
 
 def _told(step: int, num_steps: int, stopped_by: signal.Signals | None, workdir: Path) -> str:

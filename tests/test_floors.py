@@ -19,6 +19,7 @@ PACKAGES = ("input_pipeline", "t2igan", "configs")
 FLOORS = {
     "input_pipeline": 0,
     "t2igan.augment": 0,
+    "t2igan.fixed_batches": 0,
     "t2igan.gradient_penalties": 0,
     "t2igan.images": 0,
     "t2igan.losses": 0,

@@ -18,13 +18,13 @@ READERS = ("inception",)
 FAKES = 30_000
 
 
-def measure(context: Context) -> list[Result]:
-    """`fid30k`, lower is better.
-
-    Raises:
-      UserError: the evaluation has another number of fakes.
-    """
+def require(context: Context) -> None:
+    """Raises a UserError where there is another number of fakes."""
     require_fakes(context, "fid30k")
+
+
+def measure(context: Context) -> list[Result]:
+    """`fid30k`, lower is better."""
     return frechet.distance(context, "fid30k", "inception")
 
 

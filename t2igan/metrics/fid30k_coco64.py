@@ -22,14 +22,14 @@ REALS = 40_504
 SIZE = 64
 
 
-def measure(context: Context) -> list[Result]:
-    """`fid30k_coco64`, lower is better.
-
-    Raises:
-      UserError: the data set or the number of fakes is not the protocol's.
-    """
+def require(context: Context) -> None:
+    """Raises a UserError where the data set or the number of fakes is not the protocol's."""
     require_fakes(context, "fid30k_coco64")
     _require_data(context)
+
+
+def measure(context: Context) -> list[Result]:
+    """`fid30k_coco64`, lower is better."""
     return frechet.distance(context, "fid30k_coco64", "inception")
 
 

@@ -44,6 +44,16 @@ def matcher_of(context: Context) -> Matcher:
     return context.matcher
 
 
+def require_captions(context: Context) -> None:
+    """Raises a UserError where there is no matcher, or where the pictures have no captions."""
+    matcher_of(context)
+    if context.pictures("fake").codes is None:
+        raise UserError(
+            "the pictures have no captions that a matcher could read: give --captions=FILE, and "
+            "--dataset=DATASET for its words"
+        )
+
+
 def embeddings(context: Context, population: str) -> tuple[np.ndarray, np.ndarray]:
     """[n, width] of the pictures and [n, width] of the captions, in the order of the fakes.
 

@@ -29,8 +29,22 @@ def check(name: str) -> None:
         raise UserError(f"no metric is called {name!r}: choose of {', '.join(known)}")
 
 
+def listed(text: str) -> list[str]:
+    """Names of a comma-separated list, each once.
+
+    Raises:
+      UserError: there is no metric of one of the names.
+    """
+    found = [name.strip() for name in text.split(",") if name.strip()]
+    for name in found:
+        check(name)
+    return list(dict.fromkeys(found))
+
+
 def find(name: str) -> ModuleType:
     """The module of a metric: `READERS` and `measure(context) -> list[Result]`.
+
+    One that is defined on certain evaluations only has `require(context)`, which raises else.
 
     Raises:
       UserError: there is no such metric.
@@ -48,13 +62,28 @@ def readers_of(metrics: Sequence[str], network: str) -> list[str]:
     return sorted({network if reader == "network" else reader for reader in listed})
 
 
+def require_all(context: Context, metrics: Sequence[str]) -> None:
+    """Checks what can be known before a picture is drawn.
+
+    Raises:
+      UserError: the evaluation lacks something that one of the metrics needs.
+    """
+    for module in map(find, metrics):
+        if hasattr(module, "require"):
+            module.require(context)
+
+
 def measure_all(context: Context, metrics: Sequence[str]) -> list[Result]:
     """Results of several metrics, in their order; pictures are generated and read once for all.
 
     Args:
       context: has every reader of `readers_of(metrics, context.network)`.
       metrics: names.
+
+    Raises:
+      UserError: the evaluation lacks something that one of the metrics needs.
     """
+    require_all(context, metrics)
     modules = [find(name) for name in metrics]
     context.want(readers_of(metrics, context.network))
     return [result for module in modules for result in module.measure(context)]

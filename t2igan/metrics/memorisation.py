@@ -22,14 +22,15 @@ READERS = ("network",)
 SHOWN = 16  # pairs in the picture
 
 
-def measure(context: Context) -> list[Result]:
-    """`copying_NETWORK`: 0.5 is no more than chance, 1 is copies only; lower is better.
-
-    Raises:
-      UserError: the pictures are compared with those of training itself.
-    """
+def require(context: Context) -> None:
+    """Raises a UserError where there are no pictures unseen in training to compare with."""
+    context.pictures("train")
     if context.pictures("real").about.get("split", "").partition("[")[0] == "train":
         raise UserError("memorisation needs real pictures unseen in training: give --split=test")
+
+
+def measure(context: Context) -> list[Result]:
+    """`copying_NETWORK`: 0.5 is no more than chance, 1 is copies only; lower is better."""
     name = f"copying_{context.network}"
     train = np.asarray(context.rows("train", context.network))
     held_out = nearest(context.rows("real", context.network), train)[0]

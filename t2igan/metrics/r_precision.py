@@ -11,12 +11,17 @@ from __future__ import annotations
 import numpy as np
 
 from t2igan.metrics.context import Context
-from t2igan.metrics.matching import anchors_of, embeddings, matcher_of, shuffled
+from t2igan.metrics.matching import anchors_of, embeddings, matcher_of, require_captions, shuffled
 from t2igan.metrics.result import Estimate, Result
 from t2igan.metrics.statistics.bootstrap import mean_interval
 from t2igan.metrics.statistics.retrieval import OTHERS, folds, r_precision
 
 READERS = ("lite0",)
+
+
+def require(context: Context) -> None:
+    """Raises a UserError where there is no matcher, or where the pictures have no captions."""
+    require_captions(context)
 
 
 def measure(context: Context) -> list[Result]:

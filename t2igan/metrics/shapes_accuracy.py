@@ -21,16 +21,17 @@ READERS = ("shapes_oracle",)
 HELD_OUT = "compositions"
 
 
-def measure(context: Context) -> list[Result]:
-    """`accuracy_shape`, ..., `accuracy_all`, and the same with `_compositions`; higher is better.
+def require(context: Context) -> None:
+    """Raises a UserError where the captions name no attributes of shapes."""
+    codes = context.pictures("fake").codes
+    if codes is None or (_asked(context, codes) < 0).all():
+        raise UserError("shapes_accuracy reads rendered shapes: no caption here names one")
 
-    Raises:
-      UserError: the captions name no attributes of shapes.
-    """
+
+def measure(context: Context) -> list[Result]:
+    """`accuracy_shape`, ..., `accuracy_all`, also with `_compositions`; higher is better."""
     fake = context.pictures("fake")
     asked = _asked(context, fake.codes)
-    if (asked < 0).all():
-        raise UserError("shapes_accuracy reads rendered shapes: no caption here names one")
     anchors = {}
     if fake.partners is not None:
         for label, population in (("real", "real"), ("blurred", "real_blurred")):

@@ -17,6 +17,12 @@ from t2igan.metrics.statistics.bootstrap import mean_interval
 READERS = ("network", "lite0")
 
 
+def require(context: Context) -> None:
+    """Raises a UserError where the captions belong to no pictures of a data set."""
+    if context.pictures("fake").partners is None:
+        raise UserError("the pictures have no captions of a data set: leave out text_gap")
+
+
 def measure(context: Context) -> list[Result]:
     """`feature_gap_NETWORK`, and with a matcher `text_gap`; higher is better."""
     results = [_feature_gap(context)]
@@ -42,8 +48,6 @@ def _feature_gap(context: Context) -> Result:
     Cosines of features less their mean: of two pictures at random 0 on average.
     """
     fake = context.pictures("fake")
-    if fake.partners is None:
-        raise UserError("the pictures have no captions of a data set: leave out text_gap")
     name = f"feature_gap_{context.network}"
     real = np.asarray(context.rows("real", context.network), np.float64)
     centre = real.mean(axis=0)

@@ -17,12 +17,14 @@ READERS = ("network",)
 CAPTIONS, SAMPLES = 64, 8
 
 
-def measure(context: Context) -> list[Result]:
-    """`text_variance_NETWORK` and `noise_variance_NETWORK`, shares that add to 1.
+def require(context: Context) -> None:
+    """Raises a UserError where there is no model to draw several pictures of a caption with."""
+    if context.generate is None:
+        raise UserError("variance draws several pictures of a caption: it needs --workdir=RUN")
 
-    Raises:
-      UserError: there is no model to draw several pictures of a caption with.
-    """
+
+def measure(context: Context) -> list[Result]:
+    """`text_variance_NETWORK` and `noise_variance_NETWORK`, shares that add to 1."""
     features = _features(context)
     shares = dict(zip(("text", "noise"), variance_shares(features), strict=True))
     again = [
@@ -46,8 +48,6 @@ def measure(context: Context) -> list[Result]:
 
 def _features(context: Context) -> np.ndarray:
     """[captions, samples, dim] features; sample k has the same noise for every caption."""
-    if context.generate is None:
-        raise UserError("variance draws several pictures of a caption: it needs --workdir=RUN")
     fake = context.pictures("fake")
     # From all over the split: neighbours may be alike.
     chosen = np.linspace(0, fake.count - 1, min(CAPTIONS, fake.count)).astype(int)

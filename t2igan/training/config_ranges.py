@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 _LEAST = {
     "ema.ramp_steps": 0,
+    "evaluate.every": 0,
+    "evaluate.num": 0,
     "health.every": 0,
     "health.grace": 0,
     "health.patience": 1,

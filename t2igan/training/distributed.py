@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from input_pipeline.errors import UserError
 
@@ -109,6 +110,21 @@ def from_first_process(decide: Callable[[], int]) -> int:
     if value == _FAILED:
         raise mistake
     return value
+
+
+def same_everywhere(values: Mapping[str, float]) -> dict[str, float]:
+    """Returns the first process's numbers, to float32, on every process.
+
+    Args:
+      values: the same names in the same order on every process.
+    """
+    if jax.process_count() == 1:
+        return dict(values)
+    from jax.experimental import multihost_utils
+
+    row = np.array(list(values.values()), np.float32)
+    row = np.asarray(multihost_utils.broadcast_one_to_all(row))
+    return dict(zip(values, map(float, row), strict=True))
 
 
 def on_one_device(tree: Any) -> Any:

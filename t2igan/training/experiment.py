@@ -133,10 +133,7 @@ def open_experiment(
     recipe = recipes.build(config, dataset.image_size, first and first.recipe)
     if recipe.reads_sentences:
         _check_sentences(config, dataset)
-    num_images = len(dataset.source(config.data.train_split))
-    num_steps = config.train.steps or max(
-        1, config.train.epochs * num_images // config.train.batch_size
-    )
+    num_steps = run_length(config, dataset)
     optimizers = make_optimizers(config, num_steps)
     return Experiment(config, dataset, recipe, optimizers, num_steps, mesh, first)
 
@@ -147,6 +144,17 @@ def _check_sentences(config: ConfigDict, dataset: DataSet) -> None:
     except UserError as error:
         kind = config.model.text_encoder
         raise UserError(f"config.model.text_encoder={kind!r}, but {error}") from error
+
+
+def run_length(config: ConfigDict, dataset: DataSet) -> int:
+    """Returns the steps of a config's run, which may be told in epochs.
+
+    Raises:
+      UserError: there is no such training split.
+    """
+    num_images = len(dataset.source(config.data.train_split))
+    epochs = config.train.epochs * num_images // config.train.batch_size
+    return config.train.steps or max(1, epochs)
 
 
 def _mesh(num_devices: int) -> Mesh:

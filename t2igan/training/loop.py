@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from input_pipeline.device import prefetch
 from input_pipeline.stream import TrainStream
-from t2igan.training import parallel, run_folder
+from t2igan.training import evaluation, parallel, run_folder
 from t2igan.training.checkpoints import Checkpoints
 from t2igan.training.experiment import Experiment, open_experiment
 from t2igan.training.health import Health
@@ -197,6 +197,9 @@ class _Run:
         if data.validation_split:
             validation = Validation(self.experiment)
             actions.append(Periodic(train.validate_every, lambda _, state: validation(state)))
+        if evaluation.is_wanted(self.experiment.config):
+            every = self.experiment.config.evaluate.every
+            actions.append(Periodic(every, evaluation.Evaluation(self.experiment)))
         if every := self.experiment.config.health.every:
             actions.append(Periodic(every, self._check(Health(self.experiment)), at_last=False))
         return actions

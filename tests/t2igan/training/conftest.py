@@ -1,9 +1,11 @@
 """A data set and a config small enough to train in a second."""
 
 import json
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import jax
 import numpy as np
@@ -14,6 +16,7 @@ from configs import tiny
 from input_pipeline import dataset_folder
 from input_pipeline.records import Record
 from input_pipeline.vocabulary import SPECIAL_WORDS, Vocabulary
+from t2igan.metrics import feature_network
 from t2igan.training.checkpoints import restore_item
 
 SIZE, LENGTH, WORDS = 8, 5, 20
@@ -141,6 +144,7 @@ def runs() -> SimpleNamespace:
     """What tests of several files do with run folders."""
     return SimpleNamespace(
         AT_STEP=_AT_STEP,
+        STUB=STUB,
         metrics_of=_metrics_of,
         assert_same=_assert_same,
         assert_close=_assert_close,
@@ -151,3 +155,31 @@ def runs() -> SimpleNamespace:
 def _make_dataset() -> Callable[..., Path]:
     """`make_dataset(folder, seed)` prepares one."""
     return make_dataset
+
+
+# Means and spreads of colours, for processes that tests start: no weights, nothing to compile.
+STUB = """
+    from collections import Counter
+    import numpy as np
+    from t2igan.metrics import feature_network
+    class StubNetwork:
+        name, dim, provenance = "lite0", 6, {"network": "stub"}
+        def __init__(self):
+            self.shown = Counter()
+        def rows(self, images):
+            for batch in images:
+                self.shown["total"] += len(batch)
+                pixels = batch.reshape(len(batch), -1, 3) / 255
+                yield np.concatenate([pixels.mean(1), pixels.std(1)], 1).astype(np.float32)
+    feature_network.load = lambda name, weights=None: StubNetwork()
+"""
+
+
+@pytest.fixture
+def stub_network(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A feature network of six numbers that counts the pictures it is shown."""
+    names: dict[str, Any] = {}
+    with monkeypatch.context() as patch:
+        patch.setattr(feature_network, "load", feature_network.load)  # put back at the end
+        exec(textwrap.dedent(STUB), names)
+    return names["StubNetwork"]()
