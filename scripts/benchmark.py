@@ -93,6 +93,7 @@ def _measure(flags: argparse.Namespace, folder: Path) -> dict[str, Any]:
         result[f"growth {series}"] = growth.measure(series, values, pythons, folder, **turns)
         print(f"\nThe train step by {series}\n")
         print(tables.growth(series, result[f"growth {series}"]))
+        print(tables.disturbance(result[f"growth {series}"]))
     return result
 
 

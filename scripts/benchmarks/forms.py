@@ -90,12 +90,14 @@ def layers(width: int = 64) -> list[Layer]:
 def check(batch_size: int = 2, width: int = 4) -> dict[str, float]:
     """Returns layer and form -> how far its value and gradients are from the plain form's.
 
+    One layer of each kind, narrowed: sizes and widths change no form, as tests hold.
+
     Raises:
       UserError: further than rounding.
     """
     found = {}
     with jax.default_matmul_precision("highest"):
-        for layer in layers(width):
+        for layer in _kinds(layers(width)):
             want = None
             for form, function in layer.forms().items():
                 got = _value_and_gradients(function, *layer.inputs(batch_size))
@@ -108,6 +110,12 @@ def check(batch_size: int = 2, width: int = 4) -> dict[str, float]:
                         f"value, allowed is {TOLERANCE:.0e}: it computes another function"
                     )
     return found
+
+
+def _kinds(layers: list[Layer]) -> list[Layer]:
+    """One layer of each kernel size, stride and set of forms."""
+    kinds = {(one.kernel_size, one.stride, *one.forms()): one for one in reversed(layers)}
+    return list(kinds.values())
 
 
 def _value_and_gradients(function: Form, x: jax.Array, kernel: jax.Array) -> dict[str, np.ndarray]:

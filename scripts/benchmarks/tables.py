@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from statistics import median
 from typing import Any
 
 from benchmarks.contest import rivals
@@ -34,9 +35,18 @@ def contest(title: str, result: Mapping[str, Mapping[str, Any]]) -> str:
         "differs",
     ]
     lines = [f"{title}\n", markdown(heads, rows)]
+    lines.append(f"\n{disturbance(result.values())}")
     for framework, (name, ratio) in rivals(result).items():
-        lines.append(f"\n{ratio:.2f}x the best of {framework} in float32 ({name})")
+        lines.append(f"{ratio:.2f}x the best of {framework} in float32 ({name})")
     return "\n".join(lines)
+
+
+def disturbance(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Returns how much other work there was beside the turns that count."""
+    known = [one for row in rows for one in row["others_cores"] if one is not None]
+    if not known:
+        return "other work on the machine: unknown"
+    return f"other work beside the turns: {median(known):.2f} cores, at most {max(known):.2f}"
 
 
 def shares(step: Mapping[str, float]) -> str:
