@@ -2,8 +2,9 @@
 
     python child.py MODULE PROBLEM.npz SETTINGS.json
 
-MODULE has `Competitor(problem, settings)` with `check() -> {name: array}`, `step()`, `sample()`
-and `wait()`, and `VERSIONS`. Needs numpy and the competitor's own framework, nothing else.
+MODULE has `Competitor(problem, settings)` with `check_train()` and `check_sample()`, which return
+{name: array}, with `step()`, `sample()` and `wait()`; and `VERSIONS`. Needs numpy and the
+competitor's own framework, nothing else.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import numpy as np
 
 
 def serve(module: str, problem_file: str, settings: dict[str, Any]) -> None:
-    """Answers one JSON line for each line asked: check, time, memory; stops when input ends.
+    """Answers one JSON line for each line asked until input ends: start, time, memory, check.
 
     Args:
       module: of the competitor, beside this file.
@@ -31,23 +32,21 @@ def serve(module: str, problem_file: str, settings: dict[str, Any]) -> None:
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # frameworks that print must not answer
     with np.load(problem_file) as file:
         problem = dict(file)
-    started = time.perf_counter()
     peer = importlib.import_module(module)
     competitor = peer.Competitor(problem, settings)
     work = getattr(competitor, {"train": "step", "sample": "sample"}[settings["what"]])
     for line in sys.stdin:
         request = json.loads(line)
-        if request["do"] == "check":
-            np.savez(request["file"], **competitor.check())
-            answer = {"versions": peer.VERSIONS}
-        elif request["do"] == "start":  # the first call compiles
-            work()
-            competitor.wait()
-            answer = {"seconds": time.perf_counter() - started}
+        if request["do"] == "start":  # the first call compiles
+            answer = _time(work, competitor.wait, 1) | {"versions": peer.VERSIONS}
         elif request["do"] == "time":
             answer = _time(work, competitor.wait, request["calls"])
-        else:
+        elif request["do"] == "memory":
             answer = {"bytes": _memory(competitor)}
+        else:  # on weights that no step has changed, and after memory: for a moment there are two
+            fresh = peer.Competitor(problem, settings)
+            np.savez(request["file"], **getattr(fresh, f"check_{settings['what']}")())
+            answer = {}
         print(json.dumps(answer), file=answers, flush=True)
 
 

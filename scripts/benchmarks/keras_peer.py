@@ -82,11 +82,14 @@ class Competitor:
                 getattr(network.get_layer(layer), kind).assign(problem[f"{prefix}/{ours}"])
             assert len(names) == len(network.trainable_variables)
 
-    def check(self) -> dict[str, np.ndarray]:
-        """Losses, gradients' norms, fakes and logits of the first step, and a sample."""
-        sample = self._sample(*self.noise)
+    def check_sample(self) -> dict[str, np.ndarray]:
+        """The pictures of the problem's noise."""
+        return {"sample": self._sample(*self.noise).numpy()}
+
+    def check_train(self) -> dict[str, np.ndarray]:
+        """Losses, gradients' norms, fakes and logits of the first step."""
         d_loss, g_loss, d_grads, g_grads, fake, logits = self._gradients(*self.noise)
-        out = {"loss/d": d_loss, "loss/g": g_loss, "fake": fake, "sample": sample}
+        out = {"loss/d": d_loss, "loss/g": g_loss, "fake": fake}
         out |= {"grad_norm/d": tf.linalg.global_norm(d_grads)}
         out |= {"grad_norm/g": tf.linalg.global_norm(g_grads)}
         out |= {f"logits/{n}": x for n, x in zip(("real", "wrong", "fake"), logits, strict=True)}

@@ -5,10 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 from flax.traverse_util import flatten_dict
-from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from configs import common
@@ -18,21 +16,26 @@ from t2igan.training.randomness import example_noise, step_key
 from t2igan.training.state import TrainState, create_state
 
 WORDS, WORD_DIM, CAPTION_LENGTH = 1004, 200, 17  # the report's
+IMAGE_SIZE = 64
 STEPS = 1000  # of the run that the optimizers are made for; the schedule is constant
 
 
-def make_config(dtype: str = "float32") -> ConfigDict:
-    """Returns the report's experiment: no average of the generator is kept."""
+def make_config(**fields: Any) -> ConfigDict:
+    """Returns the report's experiment: no average of the generator is kept.
+
+    Args:
+      **fields: what differs, as {"model.gf_dim": 64}.
+    """
     config = common.get_config()
     config.recipe = "stackgan"
     config.ema.decay = 0.0
-    config.train.compute_dtype = dtype
+    config.update_from_flattened_dict(fields)
     return config
 
 
-def make_recipe(config: Any) -> tuple[base.Recipe, Optimizers]:
+def make_recipe(config: Any, image_size: int = IMAGE_SIZE) -> tuple[base.Recipe, Optimizers]:
     """Returns the report's networks and losses, and its optimizers."""
-    return base.build(config, 64), make_optimizers(config, STEPS)
+    return base.build(config, image_size), make_optimizers(config, STEPS)
 
 
 def make_state(config: Any, recipe: base.Recipe, optimizers: Optimizers) -> TrainState:
@@ -43,22 +46,23 @@ def make_state(config: Any, recipe: base.Recipe, optimizers: Optimizers) -> Trai
     )
 
 
-def make_batch(batch_size: int) -> dict[str, np.ndarray]:
-    """Returns random pictures and captions: {"image": uint8 [B, 64, 64, 3], "codes": int32}."""
+def make_batch(batch_size: int, image_size: int = IMAGE_SIZE) -> dict[str, np.ndarray]:
+    """Returns random pictures and captions: {"image": uint8 [B, S, S, 3], "codes": int32}."""
     random = np.random.default_rng(1)
+    shape = (batch_size, image_size, image_size, 3)
     return {
-        "image": random.integers(0, 256, (batch_size, 64, 64, 3), dtype=np.uint8),
+        "image": random.integers(0, 256, shape, dtype=np.uint8),
         "codes": random.integers(0, WORDS, (batch_size, CAPTION_LENGTH)).astype(np.int32),
     }
 
 
-def one_device_mesh() -> Mesh:
-    """Returns a mesh of the first device alone."""
-    auto = (jax.sharding.AxisType.Auto,)
-    return jax.make_mesh((1,), ("data",), axis_types=auto, devices=jax.devices()[:1])
+def write_batch(path: Path, batch_size: int, image_size: int = IMAGE_SIZE) -> Path:
+    """Writes a batch alone: all that this project's own competitor needs. Returns the path."""
+    np.savez(path, **make_batch(batch_size, image_size))
+    return path
 
 
-def write(path: Path, batch_size: int) -> None:
+def write(path: Path, batch_size: int) -> Path:
     """Writes weights ("g/..." and "d/..."), word vectors, a batch, and step 0's noise of it."""
     config = make_config()
     recipe, optimizers = make_recipe(config)
@@ -71,3 +75,4 @@ def write(path: Path, batch_size: int) -> None:
     }
     table = state.frozen["words"]["table"]
     np.savez(path, table=table, **make_batch(batch_size), **noise, **weights)
+    return path

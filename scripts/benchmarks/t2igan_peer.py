@@ -1,4 +1,5 @@
-"""This project's own step and sampling. Settings: dtype, form ("" chooses; "plain" as reference).
+"""This project's own step and sampling. Settings: dtype, form ("" chooses; "plain" as reference),
+devices, and the sizes that problem.py lets differ from the report's.
 
 Its weights and batch are made by the code that wrote the problem, from the same seed.
 """
@@ -12,8 +13,9 @@ import flax
 import jax
 import jax.numpy as jnp
 import numpy as np
-from benchmarks import problem as problems
+import problem as problems
 
+from input_pipeline import device
 from t2igan.images import to_unit_range
 from t2igan.models import fast_forms
 from t2igan.training import parallel
@@ -25,16 +27,16 @@ class Competitor:
     """What child.py drives."""
 
     def __init__(self, problem: dict[str, np.ndarray], settings: dict[str, Any]) -> None:
-        config = problems.make_config(settings.get("dtype", "float32"))
-        self.recipe, optimizers = problems.make_recipe(config)
-        self.mesh = problems.one_device_mesh()
+        config = problems.make_config(**settings.get("config", {}))
+        self.recipe, optimizers = problems.make_recipe(config, settings.get("image_size", 64))
+        self.mesh = device.data_mesh(jax.devices()[: settings.get("devices", 1)])
         self.state = parallel.replicate(
             problems.make_state(config, self.recipe, optimizers), self.mesh
         )
         self.variables = jax.tree.map(jnp.copy, self.state.g_variables)  # the step donates its own
         batch = {name: problem[name] for name in ("image", "codes")}
-        self.batch = jax.device_put(batch)
-        self.noise = {name: problem[name] for name in ("z", "eps")}
+        self.batch = device.put(batch, self.mesh)
+        self.noise = {name: problem[name] for name in problem if name in self.recipe.noise_dims}
         self.form = settings.get("form") or None
         self.train = parallel.make_train_step(self.recipe, optimizers, config, self.mesh)
         self.draw = parallel.make_sample_fn(self.recipe, self.mesh)
@@ -44,25 +46,28 @@ class Competitor:
     def _forms(self) -> Any:
         return fast_forms.only(self.form) if self.form else contextlib.nullcontext()
 
-    def check(self) -> dict[str, np.ndarray]:
-        """Losses, gradients' norms, fakes and logits of the first step, and a sample."""
+    def check_sample(self) -> dict[str, np.ndarray]:
+        """The pictures of the problem's noise."""
+        draw = parallel.make_draw_fn(self.recipe, self.mesh)
+        with self._forms():
+            sample = draw(self.variables, {"codes": self.batch["codes"]}, self.noise)
+        return {"sample": np.asarray(sample)}
+
+    def check_train(self) -> dict[str, np.ndarray]:
+        """Losses, gradients' norms, fakes and logits of the first step."""
         variables, text = self.state.g_variables, {"codes": self.batch["codes"]}
         d_variables = jax.tree.map(jnp.copy, self.state.d_variables)
         with self._forms():
             fake = jax.jit(self._fake)(variables, text)
-            sample = jax.jit(self._picture)(variables, text)
             logits = jax.jit(self._logits)(d_variables, fake, self.batch)
             self.state, metrics = self.train(self.state, self.batch)
         names = ("loss/d", "loss/g", "grad_norm/d", "grad_norm/g")
-        out = {"fake": fake, "sample": sample} | logits | {name: metrics[name] for name in names}
+        out = {"fake": fake} | logits | {name: metrics[name] for name in names}
         return {name: np.asarray(value, np.float32) for name, value in out.items()}
 
     def _fake(self, variables: Any, text: Any) -> jax.Array:
         apply = self.recipe.generator.clone(axis_name=None).apply
         return apply(variables, text, self.noise, train=True, mutable=["batch_stats"])[0]["image"]
-
-    def _picture(self, variables: Any, text: Any) -> jax.Array:
-        return self.recipe.generator.apply(variables, text, self.noise, train=False)["image"]
 
     def _logits(self, variables: Any, fake: jax.Array, batch: Any) -> dict[str, jax.Array]:
         network = self.recipe.discriminator.clone(axis_name=None)

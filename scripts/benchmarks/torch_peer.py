@@ -120,22 +120,19 @@ class Competitor:
         self.g = self.g.to(self.device, memory_format=self.format)
         self.d = self.d.to(self.device, memory_format=self.format)
 
-    def check(self) -> dict[str, np.ndarray]:
-        """Losses, gradients' norms, fakes and logits of the first step, and a sample."""
+    def check_sample(self) -> dict[str, np.ndarray]:
+        """The pictures of the problem's noise."""
+        return {"sample": self._sample(**self.noise).permute(0, 2, 3, 1).float().cpu().numpy()}
+
+    def check_train(self) -> dict[str, np.ndarray]:
+        """Losses, gradients' norms, fakes and logits of the first step."""
         d_loss, g_loss, fake, logits = self._losses(**self.noise)
         d_grads, g_grads = self._gradients(d_loss, g_loss)
         out = {"loss/d": d_loss, "loss/g": g_loss, "fake": fake.permute(0, 2, 3, 1)}
         out |= {f"logits/{n}": x for n, x in zip(("real", "wrong", "fake"), logits, strict=True)}
         for name, grads in (("d", d_grads), ("g", g_grads)):
             out[f"grad_norm/{name}"] = torch.stack([x.square().sum() for x in grads]).sum().sqrt()
-        self._load_statistics_of_a_new_network()
-        out["sample"] = self._sample(**self.noise).permute(0, 2, 3, 1)
         return {name: value.detach().float().cpu().numpy() for name, value in out.items()}
-
-    def _load_statistics_of_a_new_network(self) -> None:
-        for module in [*self.g.modules(), *self.d.modules()]:
-            if isinstance(module, nn.BatchNorm2d):
-                module.reset_running_stats()
 
     def _losses(self, z, eps):
         text = self.table[self.codes].flatten(1)

@@ -73,13 +73,17 @@ def test_lazy_penalties_are_taken_when_due_and_weigh_as_much():
     np.testing.assert_allclose(penalties[3], penalties[0], rtol=1e-4)
 
 
-def test_bfloat16_follows_float32():
-    for recipe in ("stackgan", "matching_hinge"):
-        _, [exact] = run(small_config(recipe))
-        state, [rounded] = run(small_config(recipe, **{"train.compute_dtype": "bfloat16"}))
-        assert all(leaf.dtype != "bfloat16" for leaf in jax.tree.leaves(state))
-        for name in ("loss/d", "loss/g"):
-            np.testing.assert_allclose(rounded[name], exact[name], rtol=0.03, err_msg=name)
+@pytest.mark.parametrize("recipe", ["stackgan", "matching_hinge"])
+def test_bfloat16_losses_follow_float32s(recipe):
+    _, exact = run(small_config(recipe), steps=20)
+    state, rounded = run(small_config(recipe, **{"train.compute_dtype": "bfloat16"}), steps=20)
+    assert all(leaf.dtype != "bfloat16" for leaf in jax.tree.leaves(state))
+    for name in ("loss/d", "loss/g"):
+        want, got = (np.array([one[name] for one in losses]) for losses in (exact, rounded))
+        assert np.ptp(want) > 0.05  # they move, and the rounding shows
+        assert np.abs(got - want).max() > 1e-4
+        # bfloat16 has 8 bits; a hinge generator's loss is near 0, where no ratio says anything.
+        np.testing.assert_allclose(got, want, rtol=0.03, atol=5e-3, err_msg=name)
 
 
 def test_a_typo_gets_the_near_name():
