@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from t2igan.models.conditioning import ConditioningAugmentation
-from t2igan.models.layers import Conv, batch_norm, dense, leaky_relu
+from t2igan.models.layers import Conv, batch_norm, dense, glorot_uniform, leaky_relu
 from t2igan.models.text import Text, WordVectors, flatten
 
 _SMALLEST = 4  # pixels: where the generator starts and the discriminator ends
@@ -95,7 +95,7 @@ class JointConv(nn.Module):
 
     def setup(self) -> None:
         shape = (1, 1, self.image_dim + self.text_dim, self.features)
-        self.kernel = self.param("kernel", nn.initializers.glorot_uniform(), shape)
+        self.kernel = self.param("kernel", glorot_uniform, shape, jnp.float32)
         self.bias = self.param("bias", nn.initializers.zeros_init(), (self.features,))
 
     def image_part(self, x: jax.Array) -> jax.Array:
