@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Any
 
 import flax.linen as nn
@@ -14,7 +15,7 @@ import numpy as np
 from t2igan.models.text import FROZEN, frozen_variables
 from t2igan.recipes.base import Recipe, Variables
 from t2igan.training.optimizers import Optimizers
-from t2igan.training.randomness import example_noise, named_key
+from t2igan.training.randomness import named_key
 
 
 @flax.struct.dataclass
@@ -102,46 +103,55 @@ def create_state(
       stage1: of the finished generator that this one builds on, see `frozen_variables`.
       sentence_dim: E, numbers of a sentence embedding, for a recipe that reads them.
     """
-    key = named_key(jax.random.key(seed), "init")
     stage1 = jax.tree.map(jnp.asarray, stage1)
     frozen = frozen_variables(jnp.asarray(word_vectors, jnp.float32), stage1)
-    size = recipe.image_size
-    text = {"codes": jnp.zeros((2, caption_length), jnp.int32)}
-    if recipe.reads_sentences:
-        text["sentence"] = jnp.zeros((2, sentence_dim))
-    noise = example_noise(key, jnp.arange(2), recipe.noise_dims)
-    g = _init(recipe.generator, named_key(key, "g"), frozen, text, noise)
-    image = jnp.zeros((2, size, size, 3))
-    d = _init(recipe.discriminator, named_key(key, "d"), frozen, image, text)
+
+    # One program for all of it, and compiled without optimising: it runs once, and compiling is
+    # most of a start-up's time.
+    @functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+    def create(key: jax.Array, frozen: Variables) -> tuple[dict, dict, Any, Any]:
+        g, d = _init_networks(recipe, key, frozen, caption_length, sentence_dim)
+        return g, d, optimizers.g.init(g["params"]), optimizers.d.init(d["params"])
+
+    g, d, g_opt, d_opt = create(named_key(jax.random.key(seed), "init"), frozen)
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         g_params=g["params"],
         d_params=d["params"],
         g_stats=g["batch_stats"],
         d_stats=d["batch_stats"],
-        g_opt=optimizers.g.init(g["params"]),
-        d_opt=optimizers.d.init(d["params"]),
+        g_opt=g_opt,
+        d_opt=d_opt,
         # Copies: the step donates the state, and one buffer cannot be given away twice.
         ema=jax.tree.map(jnp.copy, g) if ema else None,
         frozen=frozen,
     )
 
 
+def _init_networks(
+    recipe: Recipe, key: jax.Array, frozen: Variables, caption_length: int, sentence_dim: int
+) -> tuple[dict, dict]:
+    """Returns the generator's and the discriminator's {"params", "batch_stats"}."""
+    size = recipe.image_size
+    text = {"codes": jnp.zeros((2, caption_length), jnp.int32)}
+    if recipe.reads_sentences:
+        text["sentence"] = jnp.zeros((2, sentence_dim))
+    noise = {name: jnp.zeros((2, dim)) for name, dim in recipe.noise_dims.items()}
+    g = _init(recipe.generator, named_key(key, "g"), frozen, text, noise)
+    image = jnp.zeros((2, size, size, 3))
+    return g, _init(recipe.discriminator, named_key(key, "d"), frozen, image, text)
+
+
 def _init(module: nn.Module, key: jax.Array, frozen: Variables, *inputs: Any) -> dict:
     """Returns {"params", "batch_stats"}: `apply` rather than `init`, to bring the word vectors."""
-
-    @jax.jit
-    def init(key: jax.Array, frozen: Variables) -> dict:
-        _, made = module.apply(
-            {FROZEN: frozen},
-            *inputs,
-            train=False,
-            mutable=["params", "batch_stats"],
-            rngs={"params": key},
-        )
-        return {"batch_stats": {}} | made
-
-    return init(key, frozen)
+    _, made = module.apply(
+        {FROZEN: frozen},
+        *inputs,
+        train=False,
+        mutable=["params", "batch_stats"],
+        rngs={"params": key},
+    )
+    return {"batch_stats": {}} | made
 
 
 def update_ema(

@@ -42,8 +42,12 @@ def assert_close(got, want, rounding=2e-6):
 
 
 def value_and_gradients(function, x, kernel):
-    out, pull_back = jax.vjp(function, x, kernel)
-    return out, pull_back(normal(9, *out.shape))
+    @jax.jit
+    def both(x, kernel):
+        out, pull_back = jax.vjp(function, x, kernel)
+        return out, pull_back(normal(9, *out.shape))
+
+    return both(x, kernel)
 
 
 def penalty_gradients(function, x, kernel):
@@ -54,7 +58,7 @@ def penalty_gradients(function, x, kernel):
         gradients = jax.grad(loss, argnums=(0, 1))(x, kernel)
         return sum(jnp.sum(gradient**2) for gradient in gradients)
 
-    return jax.grad(penalty, argnums=(0, 1))(x, kernel)
+    return jax.jit(jax.grad(penalty, argnums=(0, 1)))(x, kernel)
 
 
 def conv_form(form, stride):
@@ -203,7 +207,7 @@ def test_mapped_over_examples_and_over_devices(function):
     whole = value_and_gradients(function, x, kernel)
 
     one = lambda x: function(x[None], kernel)[0]  # noqa: E731
-    assert_close(jax.vmap(one)(x), whole[0])
+    assert_close(jax.jit(jax.vmap(one))(x), whole[0])
 
     def share(x, kernel, g):
         out, pull_back = jax.vjp(function, x, kernel)
@@ -217,4 +221,4 @@ def test_mapped_over_examples_and_over_devices(function):
         out_specs=(P("data"), (P("data"), P())),
         check_vma=False,
     )
-    assert_close(mapped(x, kernel, normal(9, *whole[0].shape)), whole)
+    assert_close(jax.jit(mapped)(x, kernel, normal(9, *whole[0].shape)), whole)
