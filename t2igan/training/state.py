@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -106,14 +106,11 @@ def create_state(
     stage1 = jax.tree.map(jnp.asarray, stage1)
     frozen = frozen_variables(jnp.asarray(word_vectors, jnp.float32), stage1)
 
-    # One program for all of it, and compiled without optimising: it runs once, and compiling is
-    # most of a start-up's time.
-    @functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
     def create(key: jax.Array, frozen: Variables) -> tuple[dict, dict, Any, Any]:
         g, d = _init_networks(recipe, key, frozen, caption_length, sentence_dim)
         return g, d, optimizers.g.init(g["params"]), optimizers.d.init(d["params"])
 
-    g, d, g_opt, d_opt = create(named_key(jax.random.key(seed), "init"), frozen)
+    g, d, g_opt, d_opt = _run_once(create, named_key(jax.random.key(seed), "init"), frozen)
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         g_params=g["params"],
@@ -126,6 +123,14 @@ def create_state(
         ema=jax.tree.map(jnp.copy, g) if ema else None,
         frozen=frozen,
     )
+
+
+def _run_once(function: Callable[..., Any], *inputs: Any) -> Any:
+    """One program, compiled without optimising: compiling is most of a start-up's time."""
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(inputs)):
+        return function(*inputs)  # only its shapes are asked for
+    options = {"xla_backend_optimization_level": 0}
+    return jax.jit(function, compiler_options=options)(*inputs)
 
 
 def _init_networks(

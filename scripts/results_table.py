@@ -1,0 +1,158 @@
+"""The README's table of results, from lines that `t2igan evaluate` wrote.
+
+    python scripts/results_table.py --add=runs/quickstart --name=shapes_quickstart \
+        --setting="shapes, quickstart" --metrics=accuracy_all,frechet_lite0
+    python scripts/results_table.py            # writes the table
+    python scripts/results_table.py --check    # exit 1 where the README is not up to date
+
+`--add` keeps a run's latest numbers in docs/results/NAME.jsonl, with how long it trained; the table
+stands in README.md between two marks. A number that no line holds does not get there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from input_pipeline.errors import UserError
+from t2igan.run_lines import read_lines
+
+ROOT = Path(__file__).resolve().parents[1]
+START = "<!-- results: scripts/results_table.py -->"
+END = "<!-- end of results -->"
+HEAD = (
+    "setting",
+    "metric, split",
+    "number (95 % interval)",
+    "real pictures",
+    "images seen",
+    "trained in",
+    "machine",
+)
+_FIELDS = ("step", "split", "metric", "estimate", "better", "anchors", "provenance", "time")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit status: 0; 1 where --check finds another table; 2 for a user's mistake."""
+    flags = _parse_flags(argv)
+    results, readme = flags.root / "docs" / "results", flags.root / "README.md"
+    try:
+        if flags.add:
+            _add(flags, results)
+        before = readme.read_text(encoding="utf-8")
+        after = filled(before, table(results))
+    except UserError as error:
+        print(f"results_table: error: {error}", file=sys.stderr)
+        return 2
+    if flags.check:
+        if before != after:
+            print(f"{readme}: its results are not those of {results}", file=sys.stderr)
+        return int(before != after)
+    readme.write_text(after, encoding="utf-8")
+    return 0
+
+
+def _parse_flags(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--add", type=Path, metavar="RUN", help="run folder whose numbers to keep")
+    add("--name", help="of the file in docs/results")
+    add("--setting", help="what the table calls it")
+    add("--metrics", default="", help="comma-separated, e.g. frechet_lite0; default: all")
+    add("--check", action="store_true", help="write nothing, exit 1 where the table is another")
+    add("--root", type=Path, default=ROOT, help=argparse.SUPPRESS)
+    flags = parser.parse_args(argv)
+    if flags.add and not (flags.name and flags.setting):
+        parser.error("--add needs --name and --setting")
+    return flags
+
+
+def _add(flags: argparse.Namespace, results: Path) -> None:
+    """Keeps the run's last line of each metric and split."""
+    wanted = [name for name in flags.metrics.split(",") if name]
+    lines = read_lines(flags.add / "evaluation.jsonl")
+    latest = {(line["split"], line["metric"]): line for line in lines}
+    if missing := set(wanted) - {metric for _, metric in latest}:
+        raise UserError(f"{flags.add}: no {', '.join(sorted(missing))} in its evaluation.jsonl")
+    kept = [line for (_, metric), line in latest.items() if not wanted or metric in wanted]
+    if not kept:
+        raise UserError(f"{flags.add}: nothing measured yet; run t2igan evaluate")
+    results.mkdir(parents=True, exist_ok=True)
+    with (results / f"{flags.name}.jsonl").open("w", encoding="utf-8") as file:
+        for line in kept:
+            about = {"setting": flags.setting, "training": training(flags.add, line["step"])}
+            known = {name: line[name] for name in _FIELDS if name in line}
+            file.write(json.dumps(about | known) + "\n")
+
+
+def training(run: Path, step: int) -> dict[str, float]:
+    """Returns images seen and seconds spent in steps until a step, of a run's metrics.jsonl."""
+    images = seconds = 0.0
+    done = 0
+    for line in read_lines(run / "metrics.jsonl"):
+        if "seconds/step" in line and done < line["step"] <= step:
+            took = line["seconds/step"] * (line["step"] - done)
+            seconds += took
+            images += took * line["images_per_sec"]
+            done = line["step"]
+    return {"images": round(images), "seconds": round(seconds)}
+
+
+def table(results: Path) -> str:
+    """Returns the table in Markdown, a row a line of the files in `results`."""
+    rows = [HEAD, ("---",) * len(HEAD)]
+    for path in sorted(results.glob("*.jsonl")):
+        rows += [_row(line) for line in _lines(path)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    for line in read_lines(path):
+        if not {"setting", "metric", "split", "estimate"} <= line.keys():
+            raise UserError(f"{path}: a line that --add did not write")
+        yield line
+
+
+def _row(line: dict[str, Any]) -> tuple[str, ...]:
+    trained, machine = line.get("training", {}), line["provenance"].get("machine", {})
+    seconds, images = trained.get("seconds"), trained.get("images")
+    real = line["anchors"].get("real")
+    return (
+        line["setting"],
+        f"`{line['metric']}`, {line['split']}",
+        _number(line["estimate"]),
+        _number(real) if real else "",
+        f"{images:,}" if images else "",
+        f"{seconds / 60:.1f} min" if seconds else "",
+        f"{machine['processor']}, {machine['cores']} cores" if machine else "",
+    )
+
+
+def _number(estimate: dict[str, Any]) -> str:
+    if estimate.get("value") is None:
+        return "none"
+    low, high = estimate.get("interval", (None, None))
+    interval = "" if low is None else f" ({low:.3g} to {high:.3g})"
+    return f"{estimate['value']:.3g}{interval}"
+
+
+def filled(text: str, content: str) -> str:
+    """Returns the text with `content` between its two marks.
+
+    Raises:
+      UserError: it does not have each mark once, in order.
+    """
+    if text.count(START) != 1 or text.count(END) != 1 or text.index(START) > text.index(END):
+        raise UserError(f"README.md must have one {START!r} and after it one {END!r}")
+    before, _, rest = text.partition(START)
+    return f"{before}{START}\n\n{content}\n\n{END}{rest.partition(END)[2]}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
