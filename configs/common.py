@@ -66,10 +66,13 @@ def _loss() -> ConfigDict:
     loss.real_target = 0.9  # discriminator's target for real pictures; below 1 is label smoothing
     loss.generator_target = 1.0  # what the generator wants to hear about its pictures
     loss.train_text_compressor = True  # False leaves it a random projection, as the report's code
-    # matching_hinge, relativistic
+    # matching_hinge, relativistic, caption_contrast
     loss.wrong_weight = 0.5  # of mismatched captions; the hinge loss gives the fakes the rest
     loss.contrastive_weight = 0.0  # of finding the caption among the batch's; 0 = off
     loss.contrastive_temperature = 0.1  # of its cosine similarities
+    # caption_contrast
+    loss.contrastive_captions = 256  # captions a step, besides the batch's, to find the own among
+    loss.head_start_steps = 0  # first steps, in which the discriminator alone learns, that alone
     loss.matching_gp_weight = 2.0  # matching_hinge: of E ||gradient||^matching_gp_power; 0 = off
     loss.matching_gp_power = 6.0  # of the gradient's norm in that penalty
     # Penalties on the discriminator's gradient, for every recipe; half the weight is applied.
@@ -84,7 +87,8 @@ def _optimizer() -> ConfigDict:
     optimizer = ConfigDict()
     optimizer.g_learning_rate = 1e-3  # Adam's, generator
     optimizer.d_learning_rate = 1e-3  # Adam's, discriminator
-    optimizer.beta1 = 0.5  # decay a step of Adam's first moment
+    optimizer.g_beta1 = 0.5  # decay a step of Adam's first moment, generator
+    optimizer.d_beta1 = 0.5  # the same, discriminator
     optimizer.beta2 = 0.999  # decay a step of Adam's second moment
     optimizer.eps = 1e-7  # added to Adam's denominator; Keras' default, which the report used
     optimizer.schedule = "constant"  # after the warm-up: "constant", "linear" or "cosine" to 0

@@ -4,7 +4,7 @@
 
 or, by hand:
 
-    t2igan prepare --source=shapes --num_examples=4000 --out=data/shapes
+    t2igan prepare --source=shapes --num_examples=40000 --out=data/shapes
     t2igan train --config=configs/quickstart.py --workdir=runs/quickstart \
         --config.data.dir=data/shapes
 """
@@ -15,20 +15,26 @@ from configs import common
 
 
 def get_config() -> ConfigDict:
-    """The report's recipe with networks that two CPU cores can train."""
+    """Small networks that two CPU cores can train, and a discriminator that reads first."""
     config = common.get_config()
-    config.model.gf_dim = 16
+    config.recipe = "caption_contrast"
+    config.model.gf_dim = 12
     config.model.df_dim = 16
-    config.model.cond_dim = 64
     config.model.z_dim = 32
-    config.model.text_compressor_dim = 64
-    config.optimizer.g_learning_rate = 5e-4
-    config.optimizer.d_learning_rate = 5e-4
-    config.train.batch_size = 32
-    config.train.steps = 600
-    config.train.log_every = 20
-    config.train.sample_every = 200
-    config.train.validate_every = 200
-    config.train.validation_batches = 4
-    config.train.checkpoint_every = 200
+    config.model.text_dim = 64
+    config.loss.contrastive_weight = 1.0
+    config.loss.contrastive_temperature = 0.05
+    config.loss.head_start_steps = 1500
+    config.optimizer.g_beta1 = 0.0
+    config.optimizer.beta2 = 0.99
+    config.optimizer.eps = 1e-8
+    config.optimizer.warmup_steps = 100
+    config.ema.decay = 0.995
+    config.train.batch_size = 16
+    config.train.steps = 6000
+    config.train.sample_every = 1000
+    config.train.validate_every = 1000
+    config.train.validation_batches = 8
+    config.train.checkpoint_every = 1000
+    config.health.every = 500
     return config

@@ -53,11 +53,16 @@ class InMemory:
           UserError: a record is damaged.
         """
         indices = np.asarray(indices, np.int64)
+        texts = self.texts(indices)
+        return {"image": self._images[indices], **texts}
+
+    def texts(self, indices: Sequence[int] | np.ndarray) -> dict[str, Any]:
+        """The same without the images."""
+        indices = np.asarray(indices, np.int64)
         absent = indices[~self._present[indices]]
         if len(absent):
             self._fill(absent)
-        captions = [self._captions[index] for index in indices.tolist()]
-        found = {"image": self._images[indices], "captions": captions}
+        found: dict[str, Any] = {"captions": [self._captions[index] for index in indices.tolist()]}
         if self._reads_sentences:
             found["sentences"] = [self._sentences[index] for index in indices.tolist()]
         return found

@@ -14,7 +14,7 @@ from input_pipeline.errors import UserError
 
 _WORD = (1 << 64) - 1
 _GOLDEN_RATIO = np.uint64(0x9E3779B97F4A7C15)
-_ORDER, _CAPTION, _FLIP = range(1, 4)
+_ORDER, _CAPTION, _FLIP, _OTHER = range(1, 5)
 
 
 def _mix(bits: np.ndarray) -> np.ndarray:
@@ -60,6 +60,25 @@ def drawn_captions(
 def flips(seed: int, epochs: np.ndarray, records: np.ndarray) -> np.ndarray:
     """bool [n] whether each image is mirrored in its epoch: half of them, by chance."""
     return random_bits(seed, _FLIP, records, epochs) >> np.uint64(63) == 1
+
+
+def other_captions(
+    seed: int, step: int, rows: np.ndarray, num_images: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Images whose captions a step is given without them, with replacement.
+
+    Args:
+      seed: of the run.
+      step: >= 0.
+      rows: [n] places among the step's.
+      num_images: in the split.
+
+    Returns:
+      int64 [n] indices in the split, and int64 [n] draws, >= 0, of which caption each gives.
+    """
+    bits = random_bits(seed, _OTHER, step, rows)
+    indices, draws = (bits >> np.uint64(32)) % np.uint64(num_images), bits & np.uint64(0xFFFFFFFF)
+    return indices.astype(np.int64), draws.astype(np.int64)
 
 
 class EpochOrder:

@@ -111,6 +111,11 @@ class ShardReader:
         found = {"key": keys, "image": images, "captions": captions}
         return found | {"sentences": sentences} if self.sentence_dim else found
 
+    def texts(self, indices: Sequence[int] | np.ndarray) -> dict[str, Any]:
+        """The same without the images."""
+        found = self.__getitems__(indices)
+        return {name: found[name] for name in found if name not in ("key", "image")}
+
     def _read(self, indices: np.ndarray) -> Iterator[tuple[int, Record]]:
         """Row and record of each index, shard by shard."""
         shards = np.searchsorted(self._ends, indices, side="right")

@@ -12,7 +12,7 @@ import numpy as np
 from input_pipeline.dataset import DataSet
 from input_pipeline.errors import UserError
 from input_pipeline.memory import Cache, InMemory, cached
-from input_pipeline.order import EpochOrder, drawn_captions, flips
+from input_pipeline.order import EpochOrder, drawn_captions, flips, other_captions
 from input_pipeline.shard_reader import ShardReader
 
 Batch = dict[str, Any]
@@ -32,12 +32,14 @@ class _TrainBatches:
         share: slice,
         seed: int,
         flip: bool,
+        others: slice,
     ) -> None:
         self._records = records
         self._order = order
         self._share = share
         self._seed = seed
         self._flip = flip
+        self._others = others
 
     @property
     def num_images(self) -> int:
@@ -54,7 +56,18 @@ class _TrainBatches:
         drawn = drawn_captions(self._seed, epochs, indices, counts)
         if self._flip:
             _mirror(records["image"], np.flatnonzero(flips(self._seed, epochs, indices)))
-        return {"image": records["image"], **drawn_text(records, drawn)}
+        batch = {"image": records["image"], **drawn_text(records, drawn)}
+        if self._others.stop:
+            batch |= {f"other_{name}": rows for name, rows in self._drawn_others(step).items()}
+        return batch
+
+    def _drawn_others(self, step: int) -> Batch:
+        """This process's share of the step's further captions."""
+        rows = np.arange(self._others.start, self._others.stop)
+        indices, draws = other_captions(self._seed, step, rows, self._order.num_images)
+        records = self._records.texts(indices)
+        counts = np.fromiter(map(len, records["captions"]), np.int64, len(rows))
+        return drawn_text(records, draws % counts)
 
 
 def drawn_text(records: Batch, which: np.ndarray) -> Batch:
@@ -107,7 +120,8 @@ class TrainStream:
     def __next__(self) -> Batch:
         """{"image": uint8 [B / P, S, S, 3], "codes": int32 [B / P, L]}, P the process count.
 
-        Where embeddings are read, "sentence": float16 [B / P, E] of the same captions too.
+        Where embeddings are read, "sentence": float16 [B / P, E] of the same captions too. Where
+        others are, "other_codes": int32 [others / P, L], and "other_sentence".
         """
         if self._failure is not None:
             raise self._failure
@@ -175,6 +189,7 @@ def train_stream(
     process_count: int = 1,
     cache: Cache = "auto",
     sentences: bool = False,
+    others: int = 0,
 ) -> TrainStream:
     """Shuffled training batches, epoch after epoch, this process's share of each.
 
@@ -192,6 +207,8 @@ def train_stream(
       process_count: P, which divides B.
       cache: whether images stay in memory once read: "auto", "memory" or "none".
       sentences: give the captions' embeddings too. Images and captions are the same either way.
+      others: further captions at each step over all processes, of images drawn by chance; the rest
+        is the same with and without.
 
     Raises:
       UserError: the batch is larger than the split or cannot be divided, the split does not exist,
@@ -200,7 +217,8 @@ def train_stream(
     share = _equal_share(batch_size, process_index, process_count)
     source = dataset.source(split, sentences)
     order = EpochOrder(len(source), batch_size, seed)
-    batches = _TrainBatches(cached(source, cache), order, share, seed, flip)
+    other_share = _equal_share(others, process_index, process_count) if others else slice(0, 0)
+    batches = _TrainBatches(cached(source, cache), order, share, seed, flip, other_share)
     identity = {
         "fingerprint": dataset.fingerprint,
         "split": split,

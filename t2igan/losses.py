@@ -113,6 +113,7 @@ def contrastive(
     all_texts: jax.Array,
     first: jax.Array | int,
     temperature: float = 0.1,
+    other_texts: jax.Array | None = None,
 ) -> jax.Array:
     """Cross entropy of finding each image's caption among all, and each caption's image.
 
@@ -123,12 +124,17 @@ def contrastive(
       all_texts: [B, E] of the whole batch.
       first: place in the whole batch of this replica's first example.
       temperature: of the cosine similarities.
+      other_texts: [M, E] of further captions, without their images, that each image's own is told
+        from too; None for none.
 
     Returns:
-      [] loss, >= 0; log(B) for embeddings that tell nothing.
+      [] loss, >= 0; without further captions log(B) for embeddings that tell nothing.
 
-    Reference: XMC-GAN, eq. 3, arXiv:2101.04702; InfoNCE, arXiv:1807.03748.
+    Reference: XMC-GAN, eq. 3, arXiv:2101.04702; InfoNCE, arXiv:1807.03748; negatives beyond the
+      batch, MoCo, arXiv:1911.05722.
     """
+    if other_texts is not None:
+        all_texts = jnp.concatenate([all_texts, other_texts])
     images, texts, all_images, all_texts = (
         x / (jnp.linalg.norm(x, axis=-1, keepdims=True) + 1e-6)
         for x in (image_embeddings, text_embeddings, all_images, all_texts)

@@ -41,12 +41,14 @@ class Batch:
         the recipe reads it.
       wrong_text: captions of other images.
       keys: [B] random keys, each its example's own.
+      others: M further captions, without their images; {} where the recipe asks for none.
     """
 
     image: jax.Array
     text: Text
     wrong_text: Text
     keys: jax.Array
+    others: Text = flax.struct.field(default_factory=dict)
 
 
 class Network:
@@ -95,6 +97,8 @@ class Recipe(abc.ABC):
       r2_weight: the same on generated pictures.
       penalty_form: of both, see `gradient_penalties.zero_centred`.
       text_inputs: what of a caption the networks read: "codes", and "sentence" or not.
+      num_others: further captions that a step is given over all replicas, see `Batch.others`.
+      head_start_steps: first steps of a run, in which `head_start_loss` alone is learned.
     """
 
     generator: nn.Module
@@ -105,6 +109,8 @@ class Recipe(abc.ABC):
     r2_weight: float = 0.0
     penalty_form: str = "exact"
     text_inputs: tuple[str, ...] = ("codes",)
+    num_others: int = 0
+    head_start_steps: int = 0
 
     @property
     def reads_sentences(self) -> bool:
@@ -128,6 +134,13 @@ class Recipe(abc.ABC):
         self, discriminator: Network, generated: Generated, batch: Batch
     ) -> tuple[jax.Array, Metrics]:
         """Generator's loss and its parts, as a function of what it generated."""
+
+    def head_start_loss(self, discriminator: Network, batch: Batch) -> tuple[jax.Array, Metrics]:
+        """What the discriminator learns alone, before there is anything generated to judge.
+
+        Returns its loss, and its parts under names that `d_loss` has too.
+        """
+        raise NotImplementedError(f"{type(self).__name__} gives the discriminator no head start")
 
     def penalties(self, discriminator: Network, generated: Generated, batch: Batch) -> Metrics:
         """Weighted penalties on the discriminator, by metric name; empty where there are none.

@@ -18,7 +18,9 @@ _LEAST = {
     "health.every": 0,
     "health.grace": 0,
     "health.patience": 1,
+    "loss.contrastive_captions": 0,
     "loss.contrastive_weight": 0,
+    "loss.head_start_steps": 0,
     "loss.kl_weight": 0,
     "loss.matching_gp_weight": 0,
     "loss.penalty_every": 1,
@@ -49,7 +51,12 @@ _LEAST = {
     "train.validate_every": 0,
     "train.validation_batches": 0,
 }
-_BELOW_ONE = ("ema.decay", "optimizer.beta1", "optimizer.beta2")  # decays a step, from 0
+_BELOW_ONE = (
+    "ema.decay",
+    "optimizer.g_beta1",
+    "optimizer.d_beta1",
+    "optimizer.beta2",
+)  # decays a step, from 0
 _SHARES = ("loss.generator_target", "loss.real_target")  # from 0 to 1
 _ONE_OF = {"train.compute_dtype": ("float32", "bfloat16")}
 _MOST_SEEDS = 2**32  # what a key of JAX's random numbers is made from

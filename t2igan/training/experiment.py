@@ -93,6 +93,7 @@ class Experiment:
             process_count=jax.process_count(),
             cache=data.cache,
             sentences=self.recipe.reads_sentences,
+            others=self.recipe.num_others,
         )
 
     def description(self) -> dict[str, Any]:
@@ -133,6 +134,11 @@ def open_experiment(
     recipe = recipes.build(config, dataset.image_size, first and first.recipe)
     if recipe.reads_sentences:
         _check_sentences(config, dataset)
+    if recipe.num_others % mesh.size:
+        raise UserError(
+            f"config.loss.contrastive_captions={recipe.num_others} cannot be divided over "
+            f"{mesh.size} devices"
+        )
     num_steps = run_length(config, dataset)
     optimizers = make_optimizers(config, num_steps)
     return Experiment(config, dataset, recipe, optimizers, num_steps, mesh, first)

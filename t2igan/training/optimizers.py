@@ -28,15 +28,15 @@ def make_optimizers(config: Any, num_steps: int) -> Optimizers:
     """
     optimizer = config.optimizer
     return Optimizers(
-        g=_adam(optimizer, optimizer.g_learning_rate, num_steps),
-        d=_adam(optimizer, optimizer.d_learning_rate, num_steps),
+        g=_adam(optimizer, optimizer.g_learning_rate, optimizer.g_beta1, num_steps),
+        d=_adam(optimizer, optimizer.d_learning_rate, optimizer.d_beta1, num_steps),
     )
 
 
-def _adam(options: Any, peak: float, num_steps: int) -> optax.GradientTransformation:
+def _adam(options: Any, peak: float, beta1: float, num_steps: int) -> optax.GradientTransformation:
     adam = optax.adam(
         learning_rate(options.schedule, peak, options.warmup_steps, num_steps),
-        b1=options.beta1,
+        b1=beta1,
         b2=options.beta2,
         eps=options.eps,
     )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -35,14 +36,39 @@ def train_step(
     Args:
       state: the same on every replica.
       batch: this replica's share, {"image": uint8 [b, S, S, 3], "codes": int32 [b, L]},
-        and "sentence" [b, E] where the recipe reads it.
+        and "sentence" [b, E] where the recipe reads it; "other_codes" [m, L], and "other_sentence",
+        where it asks for further captions.
       recipe: networks and losses.
       optimizers: both networks'.
       config: seed and ema are read.
 
     Returns:
-      The next state, and float32 [] metrics averaged over replicas.
+      The next state, and float32 [] metrics averaged over replicas; those that a head start does
+      not have are 0 in its steps.
     """
+    both = functools.partial(_update_both, recipe=recipe, optimizers=optimizers, config=config)
+    if not recipe.head_start_steps:
+        return both(state, batch)
+
+    def head_start(state: TrainState, batch: Mapping[str, jax.Array]) -> tuple[TrainState, Metrics]:
+        new, metrics = _update_ahead(
+            state, batch, recipe=recipe, optimizers=optimizers, config=config
+        )
+        _, known = jax.eval_shape(both, state, batch)
+        return new, jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), known) | metrics
+
+    early = state.step < recipe.head_start_steps
+    return jax.lax.cond(early, head_start, both, state, batch)
+
+
+def _update_both(
+    state: TrainState,
+    batch: Mapping[str, jax.Array],
+    *,
+    recipe: Recipe,
+    optimizers: Optimizers,
+    config: Any,
+) -> tuple[TrainState, Metrics]:
     key, places = step_key(config.seed, state.step), _places(batch)
     seen = _see(recipe, batch, example_keys(named_key(key, "losses"), places))
     noise = example_noise(key, places, recipe.noise_dims)
@@ -68,12 +94,38 @@ def train_step(
         "grad_norm/g": optax.tree.norm(g_grads),
         "grad_norm/d": optax.tree.norm(d_grads),
     }
-    new = _update(state, g_grads, d_grads, optimizers).replace(g_stats=g_stats, d_stats=d_stats)
+    new = _updated(_updated(state, "g", g_grads, optimizers), "d", d_grads, optimizers)
+    new = new.replace(step=state.step + 1, g_stats=g_stats, d_stats=d_stats)
     if state.ema is not None:
         live = {"params": new.g_params, "batch_stats": new.g_stats}
         options = {"decay": config.ema.decay, "ramp_steps": config.ema.ramp_steps}
         new = new.replace(ema=update_ema(state.ema, live, new.step, **options))
     return new, metrics
+
+
+def _update_ahead(
+    state: TrainState,
+    batch: Mapping[str, jax.Array],
+    *,
+    recipe: Recipe,
+    optimizers: Optimizers,
+    config: Any,
+) -> tuple[TrainState, Metrics]:
+    """A step of the discriminator's head start: the generator stays as it is."""
+    key = named_key(step_key(config.seed, state.step), "losses")
+    seen = _see(recipe, batch, example_keys(key, _places(batch)))
+
+    def loss(params: Variables) -> tuple[jax.Array, tuple[Metrics, Variables]]:
+        network = Network(recipe.discriminator, state.d_variables | {"params": params}, train=True)
+        value, metrics = recipe.head_start_loss(network, seen)
+        return value, (metrics, network.stats)
+
+    (value, (metrics, stats)), grads = jax.value_and_grad(loss, has_aux=True)(state.d_params)
+    metrics = {"loss/d": value} | metrics
+    grads, stats, metrics = jax.lax.pmean((grads, stats, metrics), AXIS)
+    new = _updated(state, "d", grads, optimizers)
+    metrics |= {"grad_norm/d": optax.tree.norm(grads)}
+    return new.replace(step=state.step + 1, d_stats=stats), metrics
 
 
 def eval_step(
@@ -156,7 +208,10 @@ def _see(recipe: Recipe, batch: Mapping[str, jax.Array], keys: jax.Array) -> Bat
     if "sentence" in text:  # travels as 16 bits
         text["sentence"] = text["sentence"].astype(jnp.float32)
     wrong = {name: roll_over_replicas(value) for name, value in text.items()}
-    return Batch(to_unit_range(batch["image"]), text, wrong, keys)
+    others = {name: batch[f"other_{name}"] for name in text if f"other_{name}" in batch}
+    if "sentence" in others:
+        others["sentence"] = others["sentence"].astype(jnp.float32)
+    return Batch(to_unit_range(batch["image"]), text, wrong, keys, others)
 
 
 def roll_over_replicas(x: jax.Array) -> jax.Array:
@@ -172,18 +227,13 @@ def _places(batch: Mapping[str, jax.Array]) -> jax.Array:
     return jax.lax.axis_index(AXIS) * share + jnp.arange(share)
 
 
-def _update(
-    state: TrainState, g_grads: Variables, d_grads: Variables, optimizers: Optimizers
+def _updated(
+    state: TrainState, network: Literal["g", "d"], grads: Variables, optimizers: Optimizers
 ) -> TrainState:
-    g_updates, g_opt = optimizers.g.update(g_grads, state.g_opt, state.g_params)
-    d_updates, d_opt = optimizers.d.update(d_grads, state.d_opt, state.d_params)
+    """The state after one network's step; the steps done are not counted here."""
+    params, opt = getattr(state, f"{network}_params"), getattr(state, f"{network}_opt")
+    updates, opt = getattr(optimizers, network).update(grads, opt, params)
     if isinstance(state, ScaledState):  # Adam's updates are proportional to its rate
-        updates = (g_updates, d_updates)
-        g_updates, d_updates = optax.tree.scale(state.learning_rate_scale, updates)
-    return state.replace(
-        step=state.step + 1,
-        g_params=optax.apply_updates(state.g_params, g_updates),
-        d_params=optax.apply_updates(state.d_params, d_updates),
-        g_opt=g_opt,
-        d_opt=d_opt,
-    )
+        updates = optax.tree.scale(state.learning_rate_scale, updates)
+    new = {f"{network}_params": optax.apply_updates(params, updates), f"{network}_opt": opt}
+    return state.replace(**new)

@@ -87,6 +87,20 @@ def test_contrastive_against_numpy():
     np.testing.assert_allclose(loss, expected, rtol=1e-4)
 
 
+def test_further_captions_are_negatives_of_the_images_alone():
+    rng = np.random.default_rng(2)
+    images, texts = rng.normal(size=(2, 6, 4))
+    others = rng.normal(size=(9, 4))
+    unit = lambda x: x / np.linalg.norm(x, axis=1, keepdims=True)  # noqa: E731
+    to_texts = np.exp(unit(images) @ unit(np.concatenate([texts, others])).T / 0.1)
+    to_images = np.exp(unit(texts) @ unit(images).T / 0.1)
+    found = np.diag(to_images)
+    expected = -0.5 * np.mean(np.log(found / to_texts.sum(1)) + np.log(found / to_images.sum(1)))
+    pairs = map(jnp.array, (images, texts, images, texts))
+    loss = losses.contrastive(*pairs, first=0, other_texts=jnp.array(others))
+    np.testing.assert_allclose(loss, expected, rtol=1e-4)
+
+
 def test_contrastive_of_two_shares_is_that_of_the_whole():
     rng = np.random.default_rng(1)
     images, texts = jnp.array(rng.normal(size=(2, 6, 4)))

@@ -43,6 +43,8 @@ def run(config, devices=1, steps=1):
         "image": rng.integers(0, 256, (8, SIZE, SIZE, 3), dtype=np.uint8),
         "codes": rng.integers(0, 20, (8, 5), dtype=np.int32),
     }
+    if recipe.num_others:
+        batch["other_codes"] = rng.integers(0, 20, (recipe.num_others, 5), dtype=np.int32)
     batch = jax.device_put(batch, NamedSharding(mesh, P("data")))
     history = []
     for _ in range(steps):
@@ -51,7 +53,7 @@ def run(config, devices=1, steps=1):
     return jax.device_get(state), history
 
 
-@pytest.mark.parametrize("recipe", ["matching_hinge", "relativistic"])
+@pytest.mark.parametrize("recipe", ["matching_hinge", "relativistic", "caption_contrast"])
 def test_four_devices_give_what_one_gives_with_all_switched_on(recipe):
     config = small_config(recipe, **SWITCHED_ON)
     (one, [one_metrics]), (four, [four_metrics]) = run(config), run(config, devices=4)
@@ -59,6 +61,28 @@ def test_four_devices_give_what_one_gives_with_all_switched_on(recipe):
         np.testing.assert_allclose(four_metrics[name], value, rtol=1e-3, atol=1e-5, err_msg=name)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), four, one)
     assert {"loss/r1", "loss/r2"} <= one_metrics.keys()
+
+
+@pytest.mark.parametrize("devices", [1, 4])
+def test_a_head_start_moves_the_discriminator_alone(devices):
+    changes = {"loss.head_start_steps": 2, "loss.contrastive_captions": 8, "ema.decay": 0.5}
+    config = small_config("caption_contrast", **changes)
+    (start, _), (ahead, history) = run(config, devices, 0), run(config, devices, 2)
+    assert all_equal(ahead.g_params, start.g_params)
+    assert all_equal(ahead.ema["params"], start.g_params)
+    assert not all_equal(ahead.d_params, start.d_params)
+    assert ahead.step == 2
+    assert history[1]["loss/d"] == history[1]["loss/contrastive_d"] > 0
+    assert history[1]["loss/g"] == 0
+
+    both, history = run(config, devices, 3)
+    assert not all_equal(both.g_params, ahead.g_params)
+    assert history[2].keys() == history[1].keys()
+    assert history[2]["loss/d"] != history[2]["loss/contrastive_d"]
+
+
+def all_equal(tree, other):
+    return jax.tree.all(jax.tree.map(np.array_equal, tree, other))
 
 
 def test_lazy_penalties_are_taken_when_due_and_weigh_as_much():

@@ -23,7 +23,7 @@ def test_shipped_configs_pass(module):
         ("model.z_dim", 0, "must be 1 or more"),
         ("optimizer.g_learning_rate", -1.0, "must be 0 or more"),
         ("optimizer.g_learning_rate", math.nan, "must be a finite number"),
-        ("optimizer.beta1", 1.0, "must be from 0 to below 1"),
+        ("optimizer.g_beta1", 1.0, "must be from 0 to below 1"),
         ("ema.decay", 1.0, "must be from 0 to below 1"),
         ("loss.kl_weight", math.inf, "must be a finite number"),
         ("loss.real_target", 7.0, "must be from 0 to 1"),

@@ -90,7 +90,9 @@ def test_without_synchronised_batch_norm_four_devices_differ():
 def test_gradients_are_those_of_the_plain_losses():
     """Whole discriminator calls, a generator pass for each network, against the shared ones."""
     config = small_config()
-    config.optimizer.update(g_learning_rate=1.0, d_learning_rate=1.0, beta1=0.0, beta2=0.0, eps=1.0)
+    config.optimizer.update(
+        g_learning_rate=1.0, d_learning_rate=1.0, g_beta1=0.0, d_beta1=0.0, beta2=0.0, eps=1.0
+    )
     recipe, optimizers, state = start(config)
     data = batch()
     new, metrics = make_train_step(recipe, optimizers, config, mesh(1))(
