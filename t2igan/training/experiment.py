@@ -76,9 +76,15 @@ class Experiment:
         """Whose sentence embeddings the recipe reads, or None where it reads none."""
         return self.dataset.sentence_encoder if self.recipe.reads_sentences else None
 
-    def train_step(self) -> parallel.StepFunction:
-        """Returns (state, batch) -> (state, metrics), to be compiled at its first call."""
-        return parallel.make_train_step(self.recipe, self.optimizers, self.config, self.mesh)
+    def train_step(self, *, head_start: bool = False) -> parallel.StepFunction:
+        """Returns (state, batch) -> (state, metrics), to be compiled at its first call.
+
+        Args:
+          head_start: for the recipe's first `head_start_steps` steps.
+        """
+        return parallel.make_train_step(
+            self.recipe, self.optimizers, self.config, self.mesh, head_start=head_start
+        )
 
     def stream(self) -> TrainStream:
         """Returns this process's share of the training batches, from the first one on."""

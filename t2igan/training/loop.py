@@ -163,6 +163,14 @@ class _Run:
     def _train_step(self) -> parallel.StepFunction:
         return self.experiment.train_step()
 
+    @functools.cached_property
+    def _head_start_step(self) -> parallel.StepFunction:
+        return self.experiment.train_step(head_start=True)
+
+    def _step_function(self, step: int) -> parallel.StepFunction:
+        early = step <= self.experiment.recipe.head_start_steps
+        return self._head_start_step if early else self._train_step
+
     def _steps(self, first: int, state: TrainState) -> Outcome:
         """Does the steps after `first`, and saves the last."""
         train, last = self.experiment.config.train, self.experiment.num_steps
@@ -173,7 +181,7 @@ class _Run:
             for step in range(first + 1, last + 1):
                 with reports.waiting():
                     batch = next(batches)
-                state, metrics = self._train_step(state, batch)
+                state, metrics = self._step_function(step)(state, batch)
                 reports.add(step, metrics)  # waits for the step before the one before this
 
                 stopping = self.stop.reached(step)
@@ -206,6 +214,8 @@ class _Run:
 
     def _check(self, health: Health) -> Callable[[int, TrainState], Mapping[str, float]]:
         def check(step: int, state: TrainState) -> Mapping[str, float]:
+            if step <= self.experiment.recipe.head_start_steps:
+                return {}  # the generator has not begun
             return self.watch.check(step, health(state), self.experiment.config)
 
         return check

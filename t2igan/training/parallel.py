@@ -22,7 +22,7 @@ from t2igan.recipes.base import Metrics, Recipe
 from t2igan.training.optimizers import Optimizers
 from t2igan.training.randomness import example_noise
 from t2igan.training.state import TrainState
-from t2igan.training.step import eval_step, train_step
+from t2igan.training.step import eval_step, head_start_step, train_step
 
 StepFunction = Callable[[TrainState, Any], tuple[TrainState, Metrics]]
 MAPPERS = ("shard_map", "pmap")
@@ -34,16 +34,18 @@ def replicate(tree: Any, mesh: Mesh) -> Any:
 
 
 def make_train_step(
-    recipe: Recipe, optimizers: Optimizers, config: Any, mesh: Mesh
+    recipe: Recipe, optimizers: Optimizers, config: Any, mesh: Mesh, *, head_start: bool = False
 ) -> StepFunction:
     """Returns (state, batch) -> (state, metrics), compiled, over the mesh's axis "data".
 
     The state is replicated and given away (donated); the batch is split over its first axis.
+    With `head_start` it is the step of the discriminator alone.
 
     Raises:
       UserError: `config.train.mapper` is neither "shard_map" nor "pmap".
     """
-    step = functools.partial(train_step, recipe=recipe, optimizers=optimizers, config=config)
+    function = head_start_step if head_start else train_step
+    step = functools.partial(function, recipe=recipe, optimizers=optimizers, config=config)
     mapper = config.train.mapper
     if mapper == "shard_map":
         return jax.jit(_shard_map(step, mesh, (P(), P(AXIS)), P()), donate_argnums=0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -43,32 +42,8 @@ def train_step(
       config: seed and ema are read.
 
     Returns:
-      The next state, and float32 [] metrics averaged over replicas; those that a head start does
-      not have are 0 in its steps.
+      The next state, and float32 [] metrics averaged over replicas.
     """
-    both = functools.partial(_update_both, recipe=recipe, optimizers=optimizers, config=config)
-    if not recipe.head_start_steps:
-        return both(state, batch)
-
-    def head_start(state: TrainState, batch: Mapping[str, jax.Array]) -> tuple[TrainState, Metrics]:
-        new, metrics = _update_ahead(
-            state, batch, recipe=recipe, optimizers=optimizers, config=config
-        )
-        _, known = jax.eval_shape(both, state, batch)
-        return new, jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), known) | metrics
-
-    early = state.step < recipe.head_start_steps
-    return jax.lax.cond(early, head_start, both, state, batch)
-
-
-def _update_both(
-    state: TrainState,
-    batch: Mapping[str, jax.Array],
-    *,
-    recipe: Recipe,
-    optimizers: Optimizers,
-    config: Any,
-) -> tuple[TrainState, Metrics]:
     key, places = step_key(config.seed, state.step), _places(batch)
     seen = _see(recipe, batch, example_keys(named_key(key, "losses"), places))
     noise = example_noise(key, places, recipe.noise_dims)
@@ -103,7 +78,7 @@ def _update_both(
     return new, metrics
 
 
-def _update_ahead(
+def head_start_step(
     state: TrainState,
     batch: Mapping[str, jax.Array],
     *,
@@ -111,7 +86,13 @@ def _update_ahead(
     optimizers: Optimizers,
     config: Any,
 ) -> tuple[TrainState, Metrics]:
-    """A step of the discriminator's head start: the generator stays as it is."""
+    """A step of the discriminator alone, on what it can learn of real pictures and captions.
+
+    A function of its own and not a branch of `train_step`: on CPU, XLA computes what is inside a
+    branch at about half the speed.
+
+    Args and returns are as of `train_step`.
+    """
     key = named_key(step_key(config.seed, state.step), "losses")
     seen = _see(recipe, batch, example_keys(key, _places(batch)))
 

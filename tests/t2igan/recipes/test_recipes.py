@@ -38,7 +38,8 @@ def run(config, devices=1, steps=1):
     rng = np.random.default_rng(0)
     table = rng.normal(size=(20, 6)).astype(np.float32)
     state = replicate(create_state(recipe, optimizers, table, 5, seed=0, ema=True), mesh)
-    step = make_train_step(recipe, optimizers, config, mesh)
+    train = make_train_step(recipe, optimizers, config, mesh)
+    ahead = make_train_step(recipe, optimizers, config, mesh, head_start=True)
     batch = {
         "image": rng.integers(0, 256, (8, SIZE, SIZE, 3), dtype=np.uint8),
         "codes": rng.integers(0, 20, (8, 5), dtype=np.int32),
@@ -47,8 +48,8 @@ def run(config, devices=1, steps=1):
         batch["other_codes"] = rng.integers(0, 20, (recipe.num_others, 5), dtype=np.int32)
     batch = jax.device_put(batch, NamedSharding(mesh, P("data")))
     history = []
-    for _ in range(steps):
-        state, metrics = step(state, batch)
+    for step in range(steps):
+        state, metrics = (ahead if step < recipe.head_start_steps else train)(state, batch)
         history.append(jax.device_get(metrics))
     return jax.device_get(state), history
 
@@ -73,12 +74,11 @@ def test_a_head_start_moves_the_discriminator_alone(devices):
     assert not all_equal(ahead.d_params, start.d_params)
     assert ahead.step == 2
     assert history[1]["loss/d"] == history[1]["loss/contrastive_d"] > 0
-    assert history[1]["loss/g"] == 0
+    assert "loss/g" not in history[1]
 
     both, history = run(config, devices, 3)
     assert not all_equal(both.g_params, ahead.g_params)
-    assert history[2].keys() == history[1].keys()
-    assert history[2]["loss/d"] != history[2]["loss/contrastive_d"]
+    assert history[1].keys() < history[2].keys()
 
 
 def all_equal(tree, other):
