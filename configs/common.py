@@ -50,9 +50,6 @@ def _model() -> ConfigDict:
     model.z_dim = 100  # width of the noise z
     model.text_compressor_dim = 128  # stackgan: width of the caption as the discriminator sees it
     model.text_dim = 128  # other recipes: width of the encoded caption, in both networks
-    # Other recipes: the networks work on cells of so many pixels a side, 1 or a power of two; 4
-    # saves about 16 times the work at 64 pixels and costs the finest detail.
-    model.patch_size = 1
     # Other recipes: "flat", "attention" or "transformer" over the words; where the data set was
     # prepared with --sentence_encoder, "sentence" or "sentence+attention".
     model.text_encoder = "attention"

@@ -29,9 +29,9 @@ def get_config() -> ConfigDict:
     config.optimizer.beta2 = 0.99
     config.optimizer.eps = 1e-8
     config.optimizer.warmup_steps = 100
-    config.ema.decay = 0.995
+    config.ema.decay = 0.998
     config.train.batch_size = 16
-    config.train.steps = 6200
+    config.train.steps = 7000
     config.train.sample_every = 1000
     config.train.validate_every = 1000
     config.train.validation_batches = 8

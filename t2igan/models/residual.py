@@ -22,40 +22,10 @@ from t2igan.models.text_encoders import TextEncoder
 _SMALLEST = 4
 
 
-def widths(grid_size: int, dim: int, most: int = 8) -> list[int]:
-    """Returns channels from 4x4 up to the grid's size: dim at the end, at most `most` * dim."""
-    steps = resolution_steps(grid_size)
+def widths(image_size: int, dim: int, most: int = 8) -> list[int]:
+    """Returns channels from 4x4 up to the full size: dim at the end, at most `most` * dim."""
+    steps = resolution_steps(image_size)
     return [dim * min(1 << step, most) for step in range(steps, -1, -1)]
-
-
-def grid_size(image_size: int, patch_size: int) -> int:
-    """Returns how many cells of `patch_size` pixels a side of the image has.
-
-    Raises:
-      ValueError: the cells do not fill the image, or leave no more than 4x4 of them.
-    """
-    if patch_size < 1 or image_size % patch_size or image_size // patch_size <= _SMALLEST:
-        raise ValueError(
-            f"model.patch_size={patch_size}: must divide the image's {image_size} pixels into "
-            f"more than {_SMALLEST} cells a side; 1 is one pixel a cell"
-        )
-    return image_size // patch_size
-
-
-def to_cells(images: jax.Array, patch_size: int) -> jax.Array:
-    """Returns [B, S / p, S / p, p * p * C] of images [B, S, S, C]: a cell's pixels as channels."""
-    batch, height, width, channels = images.shape
-    grid = (height // patch_size, width // patch_size)
-    x = images.reshape(batch, grid[0], patch_size, grid[1], patch_size, channels)
-    return x.transpose(0, 1, 3, 2, 4, 5).reshape(batch, *grid, -1)
-
-
-def from_cells(cells: jax.Array, patch_size: int) -> jax.Array:
-    """Returns the images of `to_cells`; the sub-pixel convolution's shuffle, arXiv:1609.05158."""
-    batch, height, width, _ = cells.shape
-    x = cells.reshape(batch, height, width, patch_size, patch_size, -1)
-    x = x.transpose(0, 1, 3, 2, 4, 5)
-    return x.reshape(batch, height * patch_size, width * patch_size, -1)
 
 
 class Affine(nn.Module):
@@ -109,7 +79,6 @@ class Generator(nn.Module):
       gf_dim: channels at full size; they double downwards, to 8 * gf_dim at most.
       text_dim: width of the encoded caption.
       text_encoder: see `TextEncoder`.
-      patch_size: p; "full size" is a grid of S / p cells of p x p pixels, drawn at once.
       dtype: of the computation; parameters and the image are float32.
     """
 
@@ -117,7 +86,6 @@ class Generator(nn.Module):
     gf_dim: int = 32
     text_dim: int = 128
     text_encoder: str = "attention"
-    patch_size: int = 1
     dtype: jnp.dtype = jnp.float32
 
     @nn.compact
@@ -137,15 +105,13 @@ class Generator(nn.Module):
         z = noise["z"].astype(self.dtype)
         condition = jnp.concatenate([embedding, z], axis=-1)
         condition = leaky_relu(dense(self.text_dim, self.dtype, name="condition")(condition))
-        channels = widths(grid_size(self.image_size, self.patch_size), self.gf_dim)
+        channels = widths(self.image_size, self.gf_dim)
         x = dense(_SMALLEST * _SMALLEST * channels[0], self.dtype, name="start")(z)
         x = x.reshape(x.shape[0], _SMALLEST, _SMALLEST, channels[0])
         for width in channels[1:]:
             x = UpBlock(width, self.dtype)(x, condition)
-        pixels = 3 * self.patch_size**2
-        cells = Conv(pixels, 3, use_bias=True, dtype=self.dtype, name="image")(leaky_relu(x))
-        image = from_cells(cells.astype(jnp.float32), self.patch_size)
-        return {"image": image}
+        image = Conv(3, 3, use_bias=True, dtype=self.dtype, name="image")(leaky_relu(x))
+        return {"image": image.astype(jnp.float32)}
 
 
 class DownBlock(nn.Module):
@@ -177,7 +143,6 @@ class Discriminator(nn.Module):
       text_encoder: see `TextEncoder`.
       head: "concat", text tiled beside the features and convolved with them (DF-GAN); or
         "projection", an inner product of image and text (Miyato and Koyama, arXiv:1802.05637).
-      patch_size: p; "full size" is a grid of S / p cells of p x p pixels, seen at once.
       dtype: of the computation; parameters and logits are float32.
     """
 
@@ -186,11 +151,10 @@ class Discriminator(nn.Module):
     text_dim: int = 128
     text_encoder: str = "attention"
     head: str = "concat"
-    patch_size: int = 1
     dtype: jnp.dtype = jnp.float32
 
     def setup(self) -> None:
-        channels = widths(grid_size(self.image_size, self.patch_size), self.df_dim)[::-1]
+        channels = widths(self.image_size, self.df_dim)[::-1]
         self.stem = Conv(channels[0], 3, use_bias=True, dtype=self.dtype)
         self.blocks = [DownBlock(width, self.dtype) for width in channels[1:]]
         self.words = WordVectors(self.dtype)
@@ -212,7 +176,7 @@ class Discriminator(nn.Module):
 
     def image_features(self, image: jax.Array, *, train: bool) -> jax.Array:
         """Returns [B, 4, 4, C]: all that the judgement needs of the image."""
-        x = self.stem(to_cells(image.astype(self.dtype), self.patch_size))
+        x = self.stem(image.astype(self.dtype))
         for block in self.blocks:
             x = block(x)
         return x

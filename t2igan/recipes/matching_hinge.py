@@ -103,11 +103,9 @@ def build(config: Any, image_size: int) -> MatchingHinge:
     model, loss = config.model, config.loss
     encoder = model.text_encoder
     return MatchingHinge(
-        generator=Generator(
-            image_size, model.gf_dim, model.text_dim, encoder, model.patch_size, dtype
-        ),
+        generator=Generator(image_size, model.gf_dim, model.text_dim, encoder, dtype),
         discriminator=Discriminator(
-            image_size, model.df_dim, model.text_dim, encoder, "concat", model.patch_size, dtype
+            image_size, model.df_dim, model.text_dim, encoder, "concat", dtype
         ),
         noise_dims={"z": model.z_dim},
         image_size=image_size,

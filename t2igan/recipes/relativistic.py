@@ -62,11 +62,9 @@ def build(config: Any, image_size: int) -> Relativistic:
     model = config.model
     encoder = model.text_encoder
     return Relativistic(
-        generator=Generator(
-            image_size, model.gf_dim, model.text_dim, encoder, model.patch_size, dtype
-        ),
+        generator=Generator(image_size, model.gf_dim, model.text_dim, encoder, dtype),
         discriminator=Discriminator(
-            image_size, model.df_dim, model.text_dim, encoder, "projection", model.patch_size, dtype
+            image_size, model.df_dim, model.text_dim, encoder, "projection", dtype
         ),
         noise_dims={"z": model.z_dim},
         image_size=image_size,

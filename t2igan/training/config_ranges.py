@@ -30,7 +30,6 @@ _LEAST = {
     "model.cond_dim": 1,
     "model.df_dim": 1,
     "model.gf_dim": 1,
-    "model.patch_size": 1,
     "model.text_compressor_dim": 1,
     "model.text_dim": 1,
     "model.z_dim": 1,

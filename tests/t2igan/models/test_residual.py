@@ -10,9 +10,6 @@ from t2igan.models.residual import (
     Discriminator,
     Generator,
     UpBlock,
-    from_cells,
-    grid_size,
-    to_cells,
     widths,
 )
 from t2igan.models.text import frozen_variables
@@ -33,37 +30,12 @@ def test_widths_double_downwards_up_to_eight_times():
     assert widths(256, 4) == [32, 32, 32, 32, 16, 8, 4]
 
 
-@pytest.mark.parametrize(("size", "patch"), [(16, 1), (64, 1), (64, 4), (16, 2)])
-def test_shapes(size, patch):
-    out, _ = init(Generator(size, 4, 8, patch_size=patch), TEXT, NOISE)
+@pytest.mark.parametrize("size", [16, 64])
+def test_shapes(size):
+    out, _ = init(Generator(size, 4, 8), TEXT, NOISE)
     assert out["image"].shape == (2, size, size, 3)
-    logits, _ = init(Discriminator(size, 4, 8, patch_size=patch), out["image"], TEXT)
+    logits, _ = init(Discriminator(size, 4, 8), out["image"], TEXT)
     assert logits.shape == (2,)
-
-
-def test_cells_are_the_pixels_of_their_squares():
-    images = np.random.default_rng(0).normal(size=(2, 12, 8, 3)).astype(np.float32)
-    cells = np.asarray(to_cells(jnp.asarray(images), 4))
-    assert cells.shape == (2, 3, 2, 48)
-    np.testing.assert_array_equal(cells[1, 2, 1], images[1, 8:12, 4:8].reshape(-1))
-    np.testing.assert_array_equal(from_cells(jnp.asarray(cells), 4), images)
-
-
-def test_a_generator_of_cells_is_that_of_a_smaller_picture_but_for_its_last_layer():
-    small, large = (
-        init(Generator(size, 4, 8, patch_size=patch), TEXT, NOISE)[1]["params"]
-        for size, patch in ((16, 1), (64, 4))
-    )
-    shapes = [jax.tree.map(jnp.shape, params) for params in (small, large)]
-    assert shapes[1].pop("image") == {"kernel": (3, 3, 4, 48), "bias": (48,)}
-    assert shapes[0].pop("image") == {"kernel": (3, 3, 4, 3), "bias": (3,)}
-    assert shapes[0] == shapes[1]
-
-
-@pytest.mark.parametrize("patch", [0, -2, 3, 16, 64])
-def test_cells_that_do_not_fill_the_picture_or_leave_nothing_to_enlarge(patch):
-    with pytest.raises(ValueError, match=rf"model\.patch_size={patch}: must divide"):
-        grid_size(64, patch)
 
 
 def test_generator_widths_give_the_count_by_hand():
