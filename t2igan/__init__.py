@@ -26,3 +26,14 @@ def load(
     from t2igan import sampling  # jax takes a second to import; `t2igan --help` is to be instant
 
     return sampling.load(workdir, step, sentence_encoder)
+
+
+def load_pretrained(name: str) -> Run:
+    """Returns a generator that ships with the package, as `load` does.
+
+    Args:
+      name: "shapes", which draws captions such as "a small red star on the left".
+    """
+    from t2igan import sampling
+
+    return sampling.load_pretrained(name)

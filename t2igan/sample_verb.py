@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 HELP = "Draw what a caption says with a trained model."
 EXAMPLE = r"""
+t2igan sample --pretrained=shapes --caption="a small red star on the left" --out=star.png
 t2igan sample --workdir=runs/shapes --caption="a small red star on the left" --num=8 --out=star.png
 t2igan sample --workdir=runs/shapes --captions_file=captions.txt --num=4 --out=pictures/
 t2igan sample --workdir=runs/mine --caption="a dog" --best_of=16 --matcher=data/matcher.npz
@@ -34,7 +35,10 @@ _AT_ONCE = 256  # pictures drawn before they are written: memory does not grow w
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of `t2igan sample`."""
-    parser.add_argument("--workdir", required=True, help="the run's folder")
+    parser.add_argument("--workdir", help="the run's folder")
+    parser.add_argument(
+        "--pretrained", metavar="NAME", help="instead of a run: a model of the package's, shapes"
+    )
     parser.add_argument("--caption", action="append", default=[], help="what to draw; repeatable")
     parser.add_argument("--captions_file", help="a text file, one caption a line")
     parser.add_argument("--num", type=int, default=8, help="pictures a caption (default 8)")
@@ -86,7 +90,10 @@ def main(args: argparse.Namespace) -> None:
 
     best = _best_of(args)
     rows = len(captions) - (args.interpolate == "captions")
-    run = sampling.load(args.workdir, step, args.sentence_encoder)
+    if args.pretrained:
+        run = sampling.load_pretrained(args.pretrained)
+    else:
+        run = sampling.load(args.workdir, step, args.sentence_encoder)
     _warn(run, captions)
     writer = open_writer(Path(args.out), rows, args.num, run.image_size)
     about = {
@@ -137,6 +144,10 @@ def _read_text(path: Path) -> str:
 
 
 def _check(args: argparse.Namespace, captions: list[str]) -> None:
+    if bool(args.workdir) == bool(args.pretrained):
+        raise UserError("give either --workdir=RUN or --pretrained=shapes")
+    if args.pretrained and (args.step != "latest" or args.sentence_encoder):
+        raise UserError("--step and --sentence_encoder are of a run: leave out --pretrained")
     least = 2 if args.interpolate else 1
     if not least <= args.num <= MOST:
         raise UserError(f"--num={args.num}: must be {least} to {MOST}")

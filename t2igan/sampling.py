@@ -26,7 +26,7 @@ from input_pipeline.sentence_encoders import (
 )
 from input_pipeline.vocabulary import Vocabulary, tokenise
 from t2igan import config as configs
-from t2igan import interpolation, reranking
+from t2igan import interpolation, pretrained, reranking
 from t2igan.fixed_batches import draw_all
 from t2igan.metrics.matcher import Matcher
 from t2igan.recipes.base import Recipe
@@ -59,6 +59,30 @@ def load(
         raise UserError(f"{workdir} is not a run's folder; `t2igan train --workdir` makes one")
     step, variables = restore_item(workdir, step, "generator")
     _, meta = restore_item(workdir, step, "meta")
+    return _run(workdir, step, variables, meta, sentence_encoder)
+
+
+def load_pretrained(name: str) -> Run:
+    """Returns a generator that ships with the package, ready to draw, on all local devices.
+
+    Args:
+      name: one of `t2igan.pretrained.names()`.
+
+    Raises:
+      UserError: there is none of that name, or its file is damaged.
+    """
+    path = pretrained.path_of(name)
+    variables, meta = pretrained.read(path)
+    return _run(path, int(meta.get("step", 0)), variables, meta)
+
+
+def _run(
+    workdir: Path,
+    step: int,
+    variables: dict[str, Any],
+    meta: dict[str, Any],
+    sentence_encoder: str | Encode | None = None,
+) -> Run:
     try:
         with configs.every_field_known():
             return Run(
@@ -84,7 +108,7 @@ class Run:
     """A generator with the words it knows.
 
     Attributes:
-      workdir: the run's folder.
+      workdir: the run's folder; the file of one that ships with the package.
       step: of the checkpoint that was read.
       config: the experiment.
       recipe: its networks.
