@@ -67,7 +67,7 @@ def _loss() -> ConfigDict:
     loss.wrong_weight = 0.5  # of mismatched captions; the hinge loss gives the fakes the rest
     loss.contrastive_weight = 0.0  # of finding the caption among the batch's; 0 = off
     loss.contrastive_temperature = 0.1  # of its cosine similarities
-    # caption_contrast
+    # matching_hinge, caption_contrast
     loss.contrastive_captions = 256  # captions a step, besides the batch's, to find the own among
     loss.head_start_steps = 0  # first steps, in which the discriminator alone learns, that alone
     loss.matching_gp_weight = 2.0  # matching_hinge: of E ||gradient||^matching_gp_power; 0 = off

@@ -1,6 +1,12 @@
 """One stage, hinge loss, a penalty that makes real pictures with their captions flat ground.
 
-Reference: DF-GAN, arXiv:2008.05865; the caption term as in XMC-GAN, arXiv:2101.04702.
+Each picture, real or generated, may have to find its caption among the batch's and others': in a
+batch of 16 no two captions are much alike, and to tell them apart says nothing of what is fine, a
+shape or a pose. Captions that come without their pictures cost little. The discriminator may learn
+that alone at first: a judge that does not see what a caption asks for cannot teach it.
+
+Reference: DF-GAN, arXiv:2008.05865; the caption term, XMC-GAN, eq. 3, arXiv:2101.04702; more
+negatives than the batch has, MoCo, section 3.2, arXiv:1911.05722.
 """
 
 from __future__ import annotations
@@ -32,7 +38,7 @@ class MatchingHinge(Recipe):
 
     Attributes:
       wrong_weight: share of mismatched captions among the negatives.
-      contrastive_weight: of finding the caption among the batch's, for both networks.
+      contrastive_weight: of finding the caption among the batch's and others, for both networks.
       contrastive_temperature: of its similarities.
       gp_weight: of the matching-aware gradient penalty.
       gp_power: of the gradient's norm in it.
@@ -56,7 +62,7 @@ class MatchingHinge(Recipe):
         fake = discriminator(fake_features, text, method="judge")
         loss = losses.hinge_discriminator(real, wrong, fake, self.wrong_weight)
         metrics = mean_logits(real=real, wrong=wrong, fake=fake)
-        extra, parts = self._contrastive(discriminator, real_features, text, "d")
+        extra, parts = self._contrastive(discriminator, real_features, text, batch, "d")
         return loss + extra, metrics | parts
 
     def g_loss(
@@ -65,8 +71,13 @@ class MatchingHinge(Recipe):
         features = discriminator(generated["image"], method="image_features")
         text = discriminator(batch.text, method="encode")
         adversarial = -jnp.mean(discriminator(features, text, method="judge"))
-        extra, parts = self._contrastive(discriminator, features, text, "g")
+        extra, parts = self._contrastive(discriminator, features, text, batch, "g")
         return adversarial + extra, {"loss/g_adversarial": adversarial} | parts
+
+    def head_start_loss(self, discriminator: Network, batch: Batch) -> tuple[jax.Array, Metrics]:
+        features = discriminator(batch.image, method="image_features")
+        text = discriminator(batch.text, method="encode")
+        return self._contrastive(discriminator, features, text, batch, "d")
 
     def penalties(self, discriminator: Network, generated: Generated, batch: Batch) -> Metrics:
         found = super().penalties(discriminator, generated, batch)
@@ -82,7 +93,12 @@ class MatchingHinge(Recipe):
         return found | {"loss/matching_gp": self.gp_weight * penalty}
 
     def _contrastive(
-        self, discriminator: Network, features: jax.Array, text: jax.Array, name: str
+        self,
+        discriminator: Network,
+        features: jax.Array,
+        text: jax.Array,
+        batch: Batch,
+        name: str,
     ) -> tuple[jax.Array | float, Metrics]:
         """Returns the weighted term, and the term itself as a metric; nothing where it is off."""
         if not self.contrastive_weight:
@@ -90,9 +106,13 @@ class MatchingHinge(Recipe):
         images = discriminator(features, method="embed_image")
         texts = text.astype(jnp.float32)
         all_images, all_texts = jax.lax.all_gather((images, texts), AXIS, tiled=True)
+        others = None
+        if batch.others:
+            encoded = discriminator(batch.others, method="encode").astype(jnp.float32)
+            others = jax.lax.all_gather(encoded, AXIS, tiled=True)
         first = jax.lax.axis_index(AXIS) * images.shape[0]
         loss = losses.contrastive(
-            images, texts, all_images, all_texts, first, self.contrastive_temperature
+            images, texts, all_images, all_texts, first, self.contrastive_temperature, others
         )
         return self.contrastive_weight * loss, {f"loss/contrastive_{name}": loss}
 
@@ -110,10 +130,27 @@ def build(config: Any, image_size: int) -> MatchingHinge:
         noise_dims={"z": model.z_dim},
         image_size=image_size,
         text_inputs=text_inputs(encoder),
-        wrong_weight=loss.wrong_weight,
-        contrastive_weight=loss.contrastive_weight,
-        contrastive_temperature=loss.contrastive_temperature,
         gp_weight=loss.matching_gp_weight,
         gp_power=loss.matching_gp_power,
-        **shared_options(config),
+        **hinge_options(config),
     )
+
+
+def hinge_options(config: Any) -> dict[str, Any]:
+    """Returns all options of `MatchingHinge` but its networks and its penalty.
+
+    Raises:
+      ValueError: a head start, and nothing to learn in it.
+    """
+    loss = config.loss
+    if loss.head_start_steps and not loss.contrastive_weight:
+        raise ValueError(
+            f"loss.head_start_steps={loss.head_start_steps} needs a loss.contrastive_weight above 0"
+        )
+    return shared_options(config) | {
+        "num_others": loss.contrastive_captions if loss.contrastive_weight else 0,
+        "head_start_steps": loss.head_start_steps,
+        "wrong_weight": loss.wrong_weight,
+        "contrastive_weight": loss.contrastive_weight,
+        "contrastive_temperature": loss.contrastive_temperature,
+    }
