@@ -50,6 +50,16 @@ def test_a_run_folder_reads_with_ls_and_head(whole_run, config):
             assert picture.size == (2 * (8 + 2) + 2, 2 * (8 + 2) + 2)
 
 
+def test_a_head_start_ends_when_it_should(config, tmp_path):
+    config.recipe = "caption_contrast"
+    config.loss.update(contrastive_weight=1.0, contrastive_captions=8, head_start_steps=2)
+    config.train.update(steps=4, checkpoint_every=4)
+    loop.train(config, tmp_path)
+    lines = [line for line in _lines(tmp_path) if "loss/d" in line]
+    assert [line["step"] for line in lines] == [1, 2, 3, 4]
+    assert ["loss/g" in line for line in lines] == [False, False, True, True]
+
+
 def test_a_checkpoint_says_all_that_sampling_needs(whole_run, dataset_path, config):
     _, meta = restore_item(whole_run, "latest", "meta")
     assert meta["recipe"] == "stackgan"
