@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from input_pipeline.dataset import DataSet
 from input_pipeline.errors import UserError
+from input_pipeline.sentence_encoders import SentenceEncoder
 from t2igan.metrics import matcher, populations
 from t2igan.metrics.feature_network import FeatureNetwork
 from t2igan.metrics.matcher import Matcher, Params
@@ -31,7 +32,7 @@ class Settings:
       flip: whether mirrored pictures are learned from too; wrong where captions say "left".
     """
 
-    steps: int = 1500
+    steps: int = 1000
     batch_size: int = 512
     learning_rate: float = 1e-3
     weight_decay: float = 0.05
@@ -46,13 +47,22 @@ class Pairs:
     Attributes:
       features: [views, n, 1280] of the pictures, the second view mirrored.
       captions: of each picture its int32 [m, L] captions.
+      texts: what the matcher reads of them: the same, or their sentence embeddings [m, E].
     """
 
     features: np.ndarray
     captions: list[np.ndarray]
+    texts: list[np.ndarray]
 
 
-def read_pairs(dataset: DataSet, split: str, network: FeatureNetwork, *, flip: bool) -> Pairs:
+def read_pairs(
+    dataset: DataSet,
+    split: str,
+    network: FeatureNetwork,
+    *,
+    flip: bool,
+    encoder: SentenceEncoder | None = None,
+) -> Pairs:
     """Features and captions of a split.
 
     Args:
@@ -60,6 +70,7 @@ def read_pairs(dataset: DataSet, split: str, network: FeatureNetwork, *, flip: b
       split: its split.
       network: lite0.
       flip: whether to read every picture mirrored too.
+      encoder: of sentences, where the matcher is to read those.
     """
     source = dataset.source(split)
     captions: list[np.ndarray] = []
@@ -72,7 +83,17 @@ def read_pairs(dataset: DataSet, split: str, network: FeatureNetwork, *, flip: b
             if flip:
                 views[1].append(network.features(records["image"][:, :, ::-1]))
             bar.update(rows.stop - rows.start)
-    return Pairs(np.stack([np.concatenate(view) for view in views]), captions)
+    texts = captions if encoder is None else _sentences(dataset, split, captions, encoder)
+    return Pairs(np.stack([np.concatenate(view) for view in views]), captions, texts)
+
+
+def _sentences(
+    dataset: DataSet, split: str, captions: list[np.ndarray], encoder: SentenceEncoder
+) -> list[np.ndarray]:
+    """Embeddings [m, E] of each picture's captions, of the words that the codes hold."""
+    rows = [matcher.spoken(dataset.vocabulary, codes) for codes in captions]
+    bar = tqdm(rows, desc=f"{split} captions", unit="image")
+    return [encoder(some) for some in bar]
 
 
 def train(dataset: DataSet, pairs: Pairs, settings: Settings) -> Params:
@@ -90,26 +111,27 @@ def train(dataset: DataSet, pairs: Pairs, settings: Settings) -> Params:
     if count < 2:
         raise UserError(f"a matcher needs at least 2 training pictures; there are {count}")
     key = jax.random.key(settings.seed)
-    params = matcher.init(key, dataset.word_vectors, pairs.features[0])
+    sentence_dim = 0 if pairs.texts is pairs.captions else pairs.texts[0].shape[1]
+    params = matcher.init(key, dataset.word_vectors, pairs.features[0], sentence_dim)
     frozen = {name: params.pop(name) for name in ("centre", "spread")}
     schedule = optax.warmup_cosine_decay_schedule(
         0.0, settings.learning_rate, settings.steps // 10, settings.steps
     )
     optimizer = optax.adamw(schedule, weight_decay=settings.weight_decay)
 
-    def loss(params: Params, features: jax.Array, codes: jax.Array, key: jax.Array) -> jax.Array:
-        return contrastive_loss({**params, **frozen}, features, codes, key)
+    def loss(params: Params, features: jax.Array, texts: jax.Array, key: jax.Array) -> jax.Array:
+        return contrastive_loss({**params, **frozen}, features, texts, key)
 
     @jax.jit
-    def step(params: Params, state: Any, features: Any, codes: Any, key: jax.Array) -> Any:
-        value, gradients = jax.value_and_grad(loss)(params, features, codes, key)
+    def step(params: Params, state: Any, features: Any, texts: Any, key: jax.Array) -> Any:
+        value, gradients = jax.value_and_grad(loss)(params, features, texts, key)
         updates, state = optimizer.update(gradients, state, params)
         return optax.apply_updates(params, updates), state, value
 
     state = optimizer.init(params)
     with tqdm(total=settings.steps, desc="matcher", unit="step") as bar:
-        for i, (features, codes) in enumerate(_batches(pairs, settings)):
-            params, state, value = step(params, state, features, codes, jax.random.fold_in(key, i))
+        for i, (features, texts) in enumerate(_batches(pairs, settings)):
+            params, state, value = step(params, state, features, texts, jax.random.fold_in(key, i))
             if i % 50 == 0:
                 bar.set_postfix(loss=f"{float(value):.3f}")
             bar.update()
@@ -117,19 +139,19 @@ def train(dataset: DataSet, pairs: Pairs, settings: Settings) -> Params:
 
 
 def contrastive_loss(
-    params: Params, features: jax.Array, codes: jax.Array, key: jax.Array | None
+    params: Params, features: jax.Array, texts: jax.Array, key: jax.Array | None
 ) -> jax.Array:
     """[] mean cross entropy of finding each caption's picture and each picture's caption.
 
     Args:
       params: of the matcher.
       features: [B, 1280] of pictures that all differ.
-      codes: int [B, L] one caption of each.
+      texts: one caption of each, as `text_tower` reads it.
       key: of the dropout, or None.
     """
     keys = (None, None) if key is None else jax.random.split(key)
     images = matcher.image_tower(params, features, keys[0])
-    texts = matcher.text_tower(params, codes, keys[1])
+    texts = matcher.text_tower(params, texts, keys[1])
     logits = images @ texts.T * jnp.exp(jnp.minimum(params["temperature"], jnp.log(100.0)))
     labels = jnp.arange(len(logits))
     both = (logits, logits.T)
@@ -144,11 +166,14 @@ def _batches(pairs: Pairs, settings: Settings) -> Iterator[tuple[np.ndarray, np.
     for _ in range(settings.steps):
         rows = random.choice(count, size, replace=False)
         view = random.integers(len(pairs.features), size=size)
-        drawn = [pairs.captions[row][random.integers(len(pairs.captions[row]))] for row in rows]
+        drawn = [pairs.texts[row][random.integers(len(pairs.texts[row]))] for row in rows]
         yield pairs.features[view, rows], np.stack(drawn)
 
 
-def held_out_recall(trained: Matcher, pairs: Pairs, gallery: int = 1000) -> dict[int, float]:
+GALLERY = 1000
+
+
+def held_out_recall(trained: Matcher, pairs: Pairs, gallery: int = GALLERY) -> dict[int, float]:
     """Share of captions that find their picture among the k best of the gallery, by k.
 
     Args:
@@ -159,7 +184,7 @@ def held_out_recall(trained: Matcher, pairs: Pairs, gallery: int = 1000) -> dict
     images = trained.embed_images(pairs.features[0][:gallery])
     captions = pairs.captions[:gallery]
     owner = np.repeat(np.arange(len(captions)), [len(rows) for rows in captions])
-    scores = trained.embed_texts(np.concatenate(captions)) @ images.T
+    scores = trained.embed_rows(np.concatenate(pairs.texts[:gallery])) @ images.T
     truth = scores[np.arange(len(owner)), owner]
     rank = np.sum(scores > truth[:, None], axis=1)
     return {k: float(np.mean(rank < k)) for k in (1, 5, 10)}

@@ -9,7 +9,8 @@ from input_pipeline.errors import UserError
 
 HELP = "Train a matcher of pictures and captions, for R-precision, recall and reranking."
 EXAMPLE = """
-    t2igan train_matcher --dataset=data/flickr8k --out=data/flickr8k_matcher.npz
+    t2igan train_matcher --dataset=data/flickr8k --sentence_encoder=minilm --flip \\
+        --out=data/flickr8k_matcher.npz
     t2igan evaluate --workdir=RUN --matcher=data/flickr8k_matcher.npz --metrics=r_precision
 """
 
@@ -22,7 +23,12 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--test_split", default="", help="to tell recall on (default: validation, or test)"
     )
-    parser.add_argument("--steps", type=int, default=1500, help="of Adam (default 1500)")
+    parser.add_argument(
+        "--sentence_encoder",
+        choices=("minilm",),
+        help="read captions by it (default: by the data set's word vectors)",
+    )
+    parser.add_argument("--steps", type=int, default=1000, help="of Adam (default 1000)")
     parser.add_argument("--batch_size", type=int, default=512, help="pictures a step (default 512)")
     parser.add_argument("--seed", type=int, default=0, help="of weights and batches (default 0)")
     parser.add_argument(
@@ -34,7 +40,8 @@ def main(args: argparse.Namespace) -> None:
     """Trains, measures and writes.
 
     Raises:
-      UserError: a flag out of its range, no such data set or split, lite0 not installed.
+      UserError: a flag out of its range, no such data set or split, lite0 or the sentence encoder
+        not installed.
     """
     for flag, least in (("steps", 10), ("batch_size", 2), ("seed", 0)):
         if getattr(args, flag) < least:
@@ -42,6 +49,7 @@ def main(args: argparse.Namespace) -> None:
     if not args.out.endswith(".npz"):
         raise UserError(f"--out={args.out}: the file's name must end in .npz")
     from input_pipeline.dataset import open_dataset
+    from input_pipeline.sentence_encoders import open_encoder
     from t2igan import matcher_training as training
     from t2igan.metrics import feature_network, matcher
     from t2igan.metrics.provenance import computed_with
@@ -53,8 +61,13 @@ def main(args: argparse.Namespace) -> None:
     settings = training.Settings(
         steps=args.steps, batch_size=args.batch_size, seed=args.seed, flip=args.flip
     )
-    pairs = training.read_pairs(dataset, args.split, network, flip=args.flip)
-    held_out = training.read_pairs(dataset, test, network, flip=False) if test else None
+    encoder = open_encoder(args.sentence_encoder) if args.sentence_encoder else None
+
+    def read(split: str, flip: bool) -> training.Pairs:
+        return training.read_pairs(dataset, split, network, flip=flip, encoder=encoder)
+
+    pairs = read(args.split, args.flip)
+    held_out = read(test, False) if test else None
     params = training.train(dataset, pairs, settings)
     trained = {
         "dataset": dataset.fingerprint,
@@ -65,13 +78,20 @@ def main(args: argparse.Namespace) -> None:
         "features": network.provenance,
         **computed_with(),
     }
+    about = dataset.vocabulary, dataset.caption_length, trained, encoder and encoder.identity
+
+    def matcher_now() -> matcher.Matcher:
+        return matcher.Matcher(params, matcher.describe(params, *about), encoder=encoder)
+
     if held_out is not None:
-        told = _recall(training, matcher, params, dataset, trained, held_out)
-        trained["recall"] = {"split": test, "gallery": min(1000, len(held_out.captions)), **told}
+        told = training.held_out_recall(matcher_now(), held_out)
+        gallery = min(training.GALLERY, len(held_out.captions))
+        trained["recall"] = {"split": test, "gallery": gallery} | {
+            str(k): value for k, value in told.items()
+        }
         numbers = ", ".join(f"@{k} {value:.1%}" for k, value in told.items())
-        print(f"recall of {test}'s captions among {trained['recall']['gallery']}: {numbers}")
-    meta = matcher.describe(params, dataset.vocabulary, dataset.caption_length, trained)
-    matcher.Matcher(params, meta).save(args.out)
+        print(f"recall of {test}'s captions among {gallery} pictures: {numbers}")
+    matcher_now().save(args.out)
     print(f"{args.out}: {time.monotonic() - start:.0f} s")
 
 
@@ -79,9 +99,3 @@ def _test_split(args: argparse.Namespace, splits: dict[str, int]) -> str:
     if args.test_split:
         return args.test_split
     return next((s for s in ("validation", "test") if s in splits and s != args.split), "")
-
-
-def _recall(training, matcher, params, dataset, trained, held_out) -> dict[str, float]:
-    meta = matcher.describe(params, dataset.vocabulary, dataset.caption_length, trained)
-    found = training.held_out_recall(matcher.Matcher(params, meta), held_out)
-    return {str(k): value for k, value in found.items()}

@@ -17,6 +17,9 @@ from input_pipeline.errors import UserError
 
 NETWORKS = ("lite0", "inception")
 BATCH = 64
+# Pictures that go through a network together on a CPU: more, and the first layers' maps no longer
+# fit its caches.
+CPU_ROWS = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,9 +85,32 @@ def _compiled(network: FeatureNetwork) -> tuple[Callable[[np.ndarray], jax.Array
         mesh = Mesh(np.array(jax.local_devices()), ("data",))
         whole, rows = (NamedSharding(mesh, PartitionSpec(*axis)) for axis in ((), ("data",)))
         params = jax.device_put(network.params, whole)
-        apply = jax.jit(network.apply, in_shardings=(whole, rows), out_shardings=rows)
+        apply = jax.jit(
+            jax.shard_map(
+                _in_rows(network.apply, CPU_ROWS) if _on_cpu(mesh) else network.apply,
+                mesh=mesh,
+                in_specs=(whole.spec, rows.spec),
+                out_specs=rows.spec,
+            )
+        )
         known = _steps[id(network)] = network, (lambda images: apply(params, images), mesh)
     return known[1]
+
+
+def _on_cpu(mesh: Mesh) -> bool:
+    return mesh.devices.flat[0].platform == "cpu"
+
+
+def _in_rows(apply: Callable[..., jax.Array], count: int) -> Callable[..., jax.Array]:
+    """The same function, on so many pictures after one another."""
+
+    def in_rows(params: Any, images: jax.Array) -> jax.Array:
+        if len(images) % count:
+            return apply(params, images)
+        parts = images.reshape(-1, count, *images.shape[1:])
+        return jax.lax.map(lambda part: apply(params, part), parts).reshape(len(images), -1)
+
+    return in_rows
 
 
 def _padded(images: np.ndarray, devices: int) -> np.ndarray:

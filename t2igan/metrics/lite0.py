@@ -123,7 +123,9 @@ def relu6(x: jax.Array) -> jax.Array:
 
 
 def conv(x: jax.Array, layer: dict[str, jax.Array], stride: int = 1) -> jax.Array:
-    """Zero-padded ("same") convolution with bias."""
+    """Zero-padded ("same") convolution with bias; of single pixels, one product of matrices."""
+    if layer["kernel"].shape[:2] == (1, 1) and stride == 1:
+        return x @ layer["kernel"][0, 0] + layer["bias"][None, None, None]
     y = lax.conv_general_dilated(
         x, layer["kernel"], (stride, stride), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
     )
