@@ -130,8 +130,12 @@ def _row(line: dict[str, Any]) -> tuple[str, ...]:
         _number(real) if real else "",
         f"{images:,}" if images else "",
         f"{seconds / 60:.1f} min" if seconds else "",
-        f"{machine['processor']}, {machine['cores']} cores" if machine else "",
+        f"{machine['processor']}, {_cores(machine['cores'])}" if machine else "",
     )
+
+
+def _cores(count: int) -> str:
+    return "1 core" if count == 1 else f"{count} cores"
 
 
 def _number(estimate: dict[str, Any]) -> str:
