@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import inspect
 import os
 import re
 import shlex
@@ -111,6 +112,8 @@ def main(args: argparse.Namespace) -> None:
 def find_trials(config_flags: Sequence[str], workdir: Path) -> list[Trial]:
     """The sweep's trials, each with its config checked before any is run.
 
+    A `sweep(add, arg)` is given ARG, as `get_config(arg)` is.
+
     Args:
       config_flags: `--config=FILE.py[:ARG]` and overrides that hold for all trials.
       workdir: folder of their run folders.
@@ -125,13 +128,14 @@ def find_trials(config_flags: Sequence[str], workdir: Path) -> list[Trial]:
     files, _ = split_files(config_flags)
     if not files:
         raise UserError("no experiment given: add --config=configs/NAME.py with a sweep(add)")
-    path, _ = split_argument(files[-1].partition("=")[2])
+    path, arg = split_argument(files[-1].partition("=")[2])
     sweep = getattr(load_module(path), "sweep", None)
     if not callable(sweep):
         raise UserError(f"--config={path} has no sweep(add); write one that calls add(**overrides)")
     drawn: list[dict[str, Any]] = []
+    takes_arg = arg is not None and len(inspect.signature(sweep).parameters) > 1
     try:
-        sweep(lambda **overrides: drawn.append(overrides))
+        sweep(lambda **overrides: drawn.append(overrides), *([arg] if takes_arg else []))
     except Exception as error:
         raise UserError(f"--config={path}: sweep(add): {type(error).__name__}: {error}") from error
     if not drawn:

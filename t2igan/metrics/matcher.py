@@ -190,6 +190,7 @@ class Matcher:
             raise ValueError("the weights read something else than is said of them")
         self.provenance = {"matcher": {"weights_sha256": digest(params), **meta["trained"]}}
         self._read, self._encoder = read or self.vocabulary, encoder
+        self._last: tuple[list[str], np.ndarray] | None = None
 
     def reading(self, vocabulary: Vocabulary) -> Matcher:
         """The same matcher for captions in the codes of another vocabulary."""
@@ -227,9 +228,13 @@ class Matcher:
         return _in_batches(_text_step, self.params, texts)
 
     def _embed_sentences(self, captions: Sequence[str]) -> np.ndarray:
-        if self._encoder is None:
-            self._encoder = open_known(self.sentences)
-        return self.embed_rows(self._encoder(list(captions)))
+        """Those of the last call are kept: metrics ask for the same captions one after another."""
+        captions = list(captions)
+        if self._last is None or self._last[0] != captions:
+            if self._encoder is None:
+                self._encoder = open_known(self.sentences)
+            self._last = captions, self.embed_rows(self._encoder(captions))
+        return self._last[1]
 
     def save(self, path: str | Path) -> None:
         """Writes arrays and description as an `.npz`; nothing in it runs when it is read."""

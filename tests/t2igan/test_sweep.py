@@ -216,6 +216,18 @@ def test_a_wrong_sweep_teaches_before_anything_runs(body: str, lesson: str, tmp_
     assert not (tmp_path / "sweep").exists()
 
 
+def test_a_sweep_is_given_the_argument_that_the_config_is(tmp_path: Path) -> None:
+    path = tmp_path / "counted.py"
+    path.write_text(
+        "from configs import common\n"
+        "def get_config(count='1'):\n    return common.get_config()\n"
+        "def sweep(add, count='1'):\n    [add(seed=seed) for seed in range(int(count))]\n"
+    )
+    for arg, expected in (("", 1), (":3", 3)):
+        found = sweep.find_trials([f"--config={path}{arg}"], tmp_path)
+        assert [trial.config.seed for trial in found] == list(range(expected))
+
+
 def test_parallel_below_one_is_refused(config: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="--parallel=0"):
         _sweep(config, tmp_path / "sweep", parallel=0)
