@@ -18,6 +18,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from marked_tables import filled, grid, number
+
 from input_pipeline.errors import UserError
 from t2igan.run_lines import read_lines
 
@@ -44,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if flags.add:
             _add(flags, results)
         before = readme.read_text(encoding="utf-8")
-        after = filled(before, table(results))
+        after = filled(readme, START, END, table(results))
     except UserError as error:
         print(f"results_table: error: {error}", file=sys.stderr)
         return 2
@@ -106,10 +108,8 @@ def training(run: Path, step: int) -> dict[str, float]:
 
 def table(results: Path) -> str:
     """Returns the table in Markdown, a row a line of the files in `results`."""
-    rows = [HEAD, ("---",) * len(HEAD)]
-    for path in sorted(results.glob("*.jsonl")):
-        rows += [_row(line) for line in _lines(path)]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    paths = sorted(results.glob("*.jsonl"))
+    return grid(HEAD, [_row(line) for path in paths for line in _lines(path)])
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
@@ -126,8 +126,8 @@ def _row(line: dict[str, Any]) -> tuple[str, ...]:
     return (
         line["setting"],
         f"`{line['metric']}`, {line['split']}",
-        _number(line["estimate"]),
-        _number(real) if real else "",
+        number(line["estimate"]),
+        number(real) if real else "",
         f"{images:,}" if images else "",
         f"{seconds / 60:.1f} min" if seconds else "",
         f"{machine['processor']}, {_cores(machine['cores'])}" if machine else "",
@@ -136,26 +136,6 @@ def _row(line: dict[str, Any]) -> tuple[str, ...]:
 
 def _cores(count: int) -> str:
     return "1 core" if count == 1 else f"{count} cores"
-
-
-def _number(estimate: dict[str, Any]) -> str:
-    if estimate.get("value") is None:
-        return "none"
-    low, high = estimate.get("interval", (None, None))
-    interval = "" if low is None else f" ({low:.3g} to {high:.3g})"
-    return f"{estimate['value']:.3g}{interval}"
-
-
-def filled(text: str, content: str) -> str:
-    """Returns the text with `content` between its two marks.
-
-    Raises:
-      UserError: it does not have each mark once, in order.
-    """
-    if text.count(START) != 1 or text.count(END) != 1 or text.index(START) > text.index(END):
-        raise UserError(f"README.md must have one {START!r} and after it one {END!r}")
-    before, _, rest = text.partition(START)
-    return f"{before}{START}\n\n{content}\n\n{END}{rest.partition(END)[2]}"
 
 
 if __name__ == "__main__":

@@ -176,7 +176,7 @@ class Matcher:
           params: of the towers.
           meta: from `describe`.
           read: vocabulary of the codes that are asked about, if it is another.
-          encoder: of sentences; without one the built-in is opened when it is first needed.
+          encoder: of sentences; without one `open_encoder` finds the built-in.
 
         Raises:
           ValueError: meta is no matcher's.
@@ -231,10 +231,18 @@ class Matcher:
         """Those of the last call are kept: metrics ask for the same captions one after another."""
         captions = list(captions)
         if self._last is None or self._last[0] != captions:
-            if self._encoder is None:
-                self._encoder = open_known(self.sentences)
-            self._last = captions, self.embed_rows(self._encoder(captions))
+            self._last = captions, self.embed_rows(self.open_encoder()(captions))
         return self._last[1]
+
+    def open_encoder(self) -> SentenceEncoder | None:
+        """The encoder of its sentences, None where it reads words.
+
+        Raises:
+          UserError: it is not installed, or has other weights.
+        """
+        if self._encoder is None and self.sentences is not None:
+            self._encoder = open_known(self.sentences)
+        return self._encoder
 
     def save(self, path: str | Path) -> None:
         """Writes arrays and description as an `.npz`; nothing in it runs when it is read."""
@@ -251,7 +259,8 @@ def load(path: str | Path) -> Matcher:
     """The matcher that `t2igan train_matcher` wrote.
 
     Raises:
-      UserError: there is no such file, or it is damaged or something else.
+      UserError: there is no such file, it is damaged or something else, or it reads sentences and
+        their encoder is not installed or another.
     """
     path = Path(path)
     if not path.is_file():
@@ -261,11 +270,14 @@ def load(path: str | Path) -> Matcher:
         meta = json.loads(str(arrays.pop(_META)))
         if meta["format"] != FORMAT or meta["weights_sha256"] != digest(arrays):
             raise ValueError("not what was written")
-        return Matcher(jax.tree.map(jnp.asarray, arrays), meta)
+        found = Matcher(jax.tree.map(jnp.asarray, arrays), meta)
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         reason = type(error).__name__
     except (RecursionError, UserError) as error:
         reason = type(error).__name__
+    else:
+        found.open_encoder()  # missing, it should be missed before pictures are drawn
+        return found
     raise UserError(f"--matcher={path}: damaged, or no matcher of this version ({reason})")
 
 

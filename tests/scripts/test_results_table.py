@@ -1,15 +1,9 @@
 """The README's results: only numbers of lines that were measured, and up to date."""
 
-import importlib.util
 import json
-from pathlib import Path
 
 import pytest
-
-SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "results_table.py"
-_spec = importlib.util.spec_from_file_location("results_table", SCRIPT)
-results_table = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(results_table)
+import results_table
 
 EVALUATION = {
     "workdir": "runs/x",

@@ -5,6 +5,7 @@ import pytest
 
 from input_pipeline import dataset as datasets
 from input_pipeline import minilm
+from input_pipeline.errors import UserError
 from input_pipeline.vocabulary import Vocabulary
 from t2igan import cli
 from t2igan.metrics import feature_network, matcher
@@ -70,3 +71,10 @@ def test_sentences_are_the_words_of_the_codes(train):
     assert trained.sentences.dim == 4
     assert {"a red thing", "thing blue"} <= set(SEEN)
     assert trained.provenance["matcher"]["recall"]["gallery"] == 50
+
+
+def test_another_encoder_is_refused_before_anything_is_drawn(train, monkeypatch, tmp_path):
+    train("--sentence_encoder=minilm")
+    monkeypatch.setattr(minilm, "load", lambda: lambda texts: [[1.0, 2.0] for _ in texts])
+    with pytest.raises(UserError, match="this encoder is minilm \\(2 numbers"):
+        matcher.load(tmp_path / "matcher.npz")
