@@ -19,6 +19,7 @@ HELP = "Measure a run, or any folder of pictures, beside real and blurred pictur
 EXAMPLE = """
     t2igan evaluate --workdir=runs/shapes --metrics=frechet,kid,shapes_accuracy --split=test
     t2igan evaluate --workdir=runs/shapes --metrics=frechet --watch       # follows a training
+    t2igan evaluate --metrics=frechet --workdir runs/seed0 runs/seed1     # real pictures read once
     t2igan evaluate --images=pictures/ --captions=pictures/manifest.jsonl --dataset=data/shapes
 """
 DEFAULT_METRICS = "frechet,kid,prdc"
@@ -28,7 +29,7 @@ POLL_SECONDS = 10.0
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of `t2igan evaluate`."""
     what = parser.add_argument_group("what is measured")
-    what.add_argument("--workdir", help="the run's folder")
+    what.add_argument("--workdir", nargs="+", help="the run's folder, or those of several runs")
     what.add_argument("--step", default="latest", help="checkpoint: a step, latest or best")
     what.add_argument("--watch", action="store_true", help="measure each new checkpoint once")
     what.add_argument("--images", help="instead of a run: a folder of pictures")
@@ -58,6 +59,9 @@ def main(args: argparse.Namespace) -> None:
     """
     if bool(args.workdir) == bool(args.images):
         raise UserError("give either --workdir=RUN or --images=DIR (see t2igan evaluate --help)")
+    runs = _runs(args)
+    if args.watch and len(runs) > 1:
+        raise UserError(f"--watch follows one training, not {len(runs)}")
     _fill_in(args)
     metrics = _metric_names(args)
     if args.images:
@@ -65,7 +69,7 @@ def main(args: argparse.Namespace) -> None:
     elif args.watch:
         _watch(args, metrics)
     else:
-        _measure_run(args, metrics)
+        _measure_runs(args, runs, metrics)
 
 
 def measure_finished(workdir: Path) -> None:
@@ -82,12 +86,20 @@ def measure_finished(workdir: Path) -> None:
         return
     words = [f"--workdir={workdir}", f"--split={split}", f"--step={model.best_or_latest(workdir)}"]
     args = parser.parse_args(words)
+    runs = _runs(args)
     _fill_in(args)
     from t2igan import evaluation_lines as lines
 
     metrics = _metric_names(args)
     if not lines.is_measured(_lines_of(args), int(args.step), split, metrics):
-        _measure_run(args, metrics)
+        _measure_runs(args, runs, metrics)
+
+
+def _runs(args: argparse.Namespace) -> list[str]:
+    """All run folders; `args.workdir` becomes the first, whose config fills in missing flags."""
+    runs = args.workdir or []
+    args.workdir = runs[0] if runs else None
+    return runs
 
 
 def _fill_in(args: argparse.Namespace) -> None:
@@ -126,14 +138,24 @@ def _measure_folder(args: argparse.Namespace, metrics: list[str]) -> None:
     _finish(context, metrics, out, {"images": str(args.images), "split": split})
 
 
-def _measure_run(args: argparse.Namespace, metrics: list[str]) -> None:
+def _measure_runs(args: argparse.Namespace, runs: list[str], metrics: list[str]) -> None:
+    """Measures runs one after another; the real pictures of those on one data set are read once."""
     from t2igan import sampling
 
     step = args.step if args.step in ("latest", "best") else _step(args.step)
-    run = sampling.load(args.workdir, step)
-    dataset, split = _data_of(run, args)
-    context = _context(args, metrics, dataset, split, **_model(run, dataset, args))
-    _finish(context, metrics, _lines_of(args), _origin(run, split))
+    context: Context | None = None
+    against: tuple[str, str] | None = None
+    for workdir in runs:
+        args.workdir = workdir
+        run = sampling.load(workdir, step)
+        dataset, split = _data_of(run, args)
+        if context is None or against != (dataset.fingerprint, split):
+            context = _context(args, metrics, dataset, split, **_model(run, dataset, args))
+            against = dataset.fingerprint, split
+        else:
+            context.renew(**_renewed(context, run, dataset, args))
+            context.folder = Path(workdir)
+        _finish(context, metrics, _lines_of(args), _origin(run, split))
 
 
 def _watch(args: argparse.Namespace, metrics: list[str]) -> None:

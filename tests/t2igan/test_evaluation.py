@@ -1,6 +1,7 @@
 """The verb: a run, a folder of pictures, a training that is followed; mistakes in one line."""
 
 import json
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -44,6 +45,23 @@ def run(dataset, network, monkeypatch, tmp_path):  # noqa: F811
 
 def lines_of(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_several_runs_are_measured_as_each_by_itself(run, dataset, capsys):  # noqa: F811
+    other = run.parent / "other"
+    shutil.copytree(run, other)
+    flags = ["--metrics=frechet", "--resamples=5", "--num=40", "--step=1"]
+    assert cli.main(["evaluate", *flags, "--workdir", str(run)]) == 0
+    alone = lines_of(run / "evaluation.jsonl")[0]
+    read = dataset.reads
+    assert cli.main(["evaluate", *flags, "--workdir", str(run), str(other)]) == 0
+    again, second = lines_of(run / "evaluation.jsonl")[1], lines_of(other / "evaluation.jsonl")[0]
+    assert alone["estimate"] == again["estimate"] == second["estimate"]
+    assert alone["anchors"] == second["anchors"]
+    assert second["workdir"] == str(other)
+    assert dataset.reads - read <= read  # the second run read no real picture
+    assert cli.main(["evaluate", "--watch", "--workdir", str(run), str(other)]) == 2
+    assert "--watch follows one training, not 2" in capsys.readouterr().err
 
 
 def test_a_run_is_measured_told_and_written(run, capsys):

@@ -17,13 +17,15 @@ COLOURS = {"red": (220, 30, 30), "blue": (30, 30, 220), "green": (30, 200, 30)}
 class Source:
     """Pictures of one colour and noise, each with two captions that name the colour."""
 
-    def __init__(self, count, seed, vocabulary):
-        self.count, self.seed, self.vocabulary = count, seed, vocabulary
+    def __init__(self, count, seed, whole):
+        self.count, self.seed = count, seed
+        self.vocabulary, self.whole = whole.vocabulary, whole
 
     def __len__(self):
         return self.count
 
     def __getitems__(self, indices):
+        self.whole.reads += len(indices)
         return {
             "key": [f"{self.seed}-{i}" for i in indices],
             "image": np.stack([picture(self.seed, int(i)) for i in indices]),
@@ -52,13 +54,14 @@ class InMemory:
     caption_length: int = LENGTH
     fingerprint: str = "0" * 64
     sentence_encoder: None = None
+    reads: int = 0
 
     @property
     def word_vectors(self):
         return np.random.default_rng(0).normal(size=(len(self.vocabulary), 6)).astype(np.float32)
 
     def source(self, split, sentences=False):
-        return Source(self.splits[split], len(split), self.vocabulary)
+        return Source(self.splits[split], len(split), self)
 
 
 @pytest.fixture
