@@ -90,6 +90,7 @@ def _add(flags: argparse.Namespace, results: Path) -> None:
         for line in kept:
             about = {"setting": flags.setting, "training": training(flags.add, line["step"])}
             known = {name: line[name] for name in _FIELDS if name in line}
+            known["provenance"].pop("workdir", None)  # of this machine alone
             file.write(json.dumps(about | known) + "\n")
 
 

@@ -1,0 +1,168 @@
+"""What each step from the report's recipe upwards is worth, as a table in docs/ladder.md.
+
+    t2igan prepare --source=shapes --num_examples=10000 --out=data/shapes
+    t2igan train_matcher --dataset=data/shapes --out=data/shapes_matcher.npz
+    python scripts/ladder.py --name=shapes --dataset=data/shapes --matcher=data/shapes_matcher.npz
+
+Every rung of configs/ladder.py is trained by `t2igan sweep` and measured by `t2igan evaluate` on
+the test split; run again, it goes on where it was stopped. The numbers are kept in
+docs/ladder/NAME.jsonl, from which `--table` alone writes the page again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from marked_tables import filled, grid, number
+
+from input_pipeline.dataset import open_dataset
+from input_pipeline.errors import UserError
+from t2igan.run_lines import read_lines
+
+ROOT = Path(__file__).resolve().parents[1]
+CONFIG = "configs/ladder.py"
+MEASURED = "evaluation.jsonl"
+METRICS = "frechet,caption_recall,text_gap"
+COLUMNS = {
+    "frechet_lite0": "Frechet distance (lite0)",
+    "caption_recall_at_10": "recall@10",
+    "text_gap": "text-use gap",
+    "accuracy_all": "all attributes right",
+}
+
+
+def marks(name: str) -> tuple[str, str]:
+    """Returns between what a table stands on the page."""
+    return f"<!-- {name}: scripts/ladder.py -->", f"<!-- end of {name} -->"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit status: 0, or 2 for a user's mistake or a run that failed."""
+    flags = _parse_flags(argv)
+    try:
+        kept = flags.root / "docs" / "ladder" / f"{flags.name}.jsonl"
+        if not flags.table:
+            _climb(flags, kept)
+        page = flags.root / "docs" / "ladder.md"
+        page.write_text(filled(page, *marks(flags.name), table(kept)), encoding="utf-8")
+    except UserError as error:
+        print(f"ladder: error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parse_flags(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--name", required=True, help="of the table in docs/ladder.md: shapes or flickr8k")
+    add("--dataset", help="folder that `t2igan prepare` wrote")
+    add("--matcher", help="file that `t2igan train_matcher` made of it")
+    add("--workdir", type=Path, help="folder of the runs (default: runs/ladder_NAME)")
+    add("--metrics", default=METRICS, help="of `t2igan evaluate` (default %(default)s)")
+    add("--steps", type=int, default=2000, help="of each rung, 16 pictures each (default 2000)")
+    add("--num", type=int, default=1000, help="pictures to draw of each rung (default 1000)")
+    add("--flip", action="store_true", help="mirror half of the pictures; wrong for left/right")
+    add("--parallel", type=int, default=1, metavar="N", help="rungs at a time")
+    add("--table", action="store_true", help="only write the table, from what was kept")
+    add("--root", type=Path, default=ROOT, help=argparse.SUPPRESS)
+    flags = parser.parse_args(argv)
+    if not flags.table and not (flags.dataset and flags.matcher):
+        parser.error("--dataset and --matcher are needed, or --table")
+    flags.workdir = flags.workdir or Path("runs") / f"ladder_{flags.name}"
+    return flags
+
+
+def _climb(flags: argparse.Namespace, kept: Path) -> None:
+    """Trains and measures every rung, and keeps the numbers."""
+    from configs import ladder
+    from t2igan.sweep import find_trials
+
+    sentences = open_dataset(flags.dataset).sentence_encoder is not None
+    data = "sentences" if sentences else ""
+    words = [f"--config={CONFIG}" + (f":{data}" if data else "")]
+    words += [
+        f"--config.data.dir={flags.dataset}",
+        f"--config.data.flip={str(flags.flip).lower()}",
+        f"--config.train.steps={flags.steps}",
+    ]
+    _t2igan("sweep", f"--workdir={flags.workdir}", f"--parallel={flags.parallel}", *words)
+    trials = find_trials(words, flags.workdir)
+    _measure(flags, [trial.workdir for trial in trials])
+    lines = []
+    for rung, trial in zip(ladder.rungs(data), trials, strict=True):
+        numbers = _numbers(trial.workdir)
+        pictures = numbers["step"] * trial.config.train.batch_size
+        about = {"rung": rung["name"], "on": rung["on"], "pictures": pictures}
+        lines.append(about | numbers)
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    kept.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def _measure(flags: argparse.Namespace, runs: list[Path]) -> None:
+    """Measures the runs that nothing is known of, in one call: real pictures are read once."""
+    waiting = [str(run) for run in runs if not (run / MEASURED).is_file()]
+    if waiting:
+        _t2igan(
+            "evaluate",
+            f"--metrics={flags.metrics}",
+            f"--matcher={flags.matcher}",
+            f"--num={flags.num}",
+            "--step=latest",
+            "--workdir",
+            *waiting,
+        )
+
+
+def _t2igan(*words: str) -> None:
+    if subprocess.run([sys.executable, "-m", "t2igan", *words], check=False).returncode:
+        raise UserError(f"t2igan {words[0]} failed; run this again to go on")
+
+
+def _numbers(run: Path) -> dict[str, Any]:
+    """Returns a run's metrics with their intervals and anchors, and its speed."""
+    lines = [line for line in read_lines(run / "metrics.jsonl") if "images_per_sec" in line]
+    found = {line["metric"]: line for line in read_lines(run / MEASURED)}
+    machine = next(iter(found.values()))["provenance"].get("machine", {})
+    return {
+        "step": lines[-1]["step"],
+        "images_per_sec": median(line["images_per_sec"] for line in lines[1:]),
+        "machine": machine,
+        "metrics": {
+            name: {part: line[part] for part in ("estimate", "anchors", "better")}
+            for name, line in found.items()
+        },
+    }
+
+
+def table(kept: Path) -> str:
+    """Returns the table in Markdown: a row for real pictures, then one a rung, and how long.
+
+    Raises:
+      UserError: nothing was kept.
+    """
+    lines = read_lines(kept)
+    if not lines:
+        raise UserError(f"{kept}: nothing measured yet")
+    names = [name for name in COLUMNS if name in lines[0]["metrics"]]
+    head = ["step", "added to", *(COLUMNS[name] for name in names), "images/s"]
+    anchors = (lines[0]["metrics"][name]["anchors"] for name in names)
+    rows = [["real pictures", "", *(number(found.get("real")) for found in anchors), ""]]
+    for line in lines:
+        estimates = (line["metrics"].get(name, {}).get("estimate") for name in names)
+        speed = f"{line['images_per_sec']:.0f}"
+        rows.append([line["rung"], line["on"], *map(number, estimates), speed])
+    (pictures,) = {line["pictures"] for line in lines}  # a ladder compares at equal pictures
+    return f"{pictures:,} pictures a rung.\n\n{grid(head, rows)}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
