@@ -131,7 +131,7 @@ def _progress(trials: Sequence[Trial]) -> str:
 def _last_step(trial: Trial) -> int:
     """The step last logged; a trial that somebody stopped ends well, but before its last."""
     step = last_line(trial.workdir / "metrics.jsonl").get("step")
-    return int(step) if is_number(step) else 0
+    return max(0, step) if isinstance(step, int) and is_number(step) else 0
 
 
 def _why(trial: Trial, status: int) -> str:

@@ -129,6 +129,6 @@ def _usual(values: Sequence[float]) -> list[float]:
 def _ticks(values: Sequence[float], most: int, whole: bool = False) -> list[float]:
     low, high = min(values), max(values)
     if high - low <= 1e-9 * max(abs(low), abs(high)):  # a single value, or a flat line
-        room = 1.0 if whole else abs(low) * 0.1 or 1.0
+        room = max(1.0, abs(low) * 1e-6) if whole else abs(low) * 0.1 or 1.0
         low, high = low - room, high + room
     return ticks(low, high, most)

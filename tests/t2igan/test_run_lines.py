@@ -4,7 +4,7 @@ import json
 from types import SimpleNamespace
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from t2igan import sweep_results, sweep_runner
@@ -37,6 +37,8 @@ def test_any_bytes_are_lines_or_passed_over(tmp_path, parts):
 
 @quick
 @given(entries=st.lists(ENTRIES))
+@example(entries=[{"step": 2.0**53 + 4, "": 0}])
+@example(entries=[{"step": -1.0}])
 def test_any_values_are_drawn_or_passed_over(tmp_path, entries):
     path = tmp_path / "metrics.jsonl"
     path.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
