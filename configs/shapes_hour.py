@@ -1,11 +1,12 @@
-"""Rendered shapes in an hour on two CPU cores: the quickstart's recipe, trained to the end.
+"""Rendered shapes in about an hour of two CPU cores: the quickstart's recipe, to the end.
 
     t2igan prepare --source=shapes --num_examples=100000 --out=data/shapes_100k
     t2igan train --config=configs/shapes_hour.py --workdir=runs/shapes_hour \
         --config.data.dir=data/shapes_100k
 
-Measured on 10,000 test captions: all attributes right for 99.9 %, and for 99.8 % of 5,000 with
-pairs of shape and colour that no training picture shows.
+On one core, beside other work, it took 103 minutes. Measured on 10,000 test captions: all
+attributes right for 99.9 %, and for 99.8 % of 5,000 with pairs of shape and colour that no training
+picture shows.
 """
 
 from ml_collections import ConfigDict

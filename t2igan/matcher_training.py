@@ -18,6 +18,7 @@ from input_pipeline.sentence_encoders import SentenceEncoder
 from t2igan.metrics import matcher, populations
 from t2igan.metrics.feature_network import FeatureNetwork
 from t2igan.metrics.matcher import Matcher, Params
+from t2igan.metrics.statistics.retrieval import GALLERY
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,12 +47,10 @@ class Pairs:
 
     Attributes:
       features: [views, n, 1280] of the pictures, the second view mirrored.
-      captions: of each picture its int32 [m, L] captions.
-      texts: what the matcher reads of them: the same, or their sentence embeddings [m, E].
+      texts: of each picture its captions, int32 [m, L] codes or float16 [m, E] embeddings.
     """
 
     features: np.ndarray
-    captions: list[np.ndarray]
     texts: list[np.ndarray]
 
 
@@ -84,7 +83,7 @@ def read_pairs(
                 views[1].append(network.features(records["image"][:, :, ::-1]))
             bar.update(rows.stop - rows.start)
     texts = captions if encoder is None else _sentences(dataset, split, captions, encoder)
-    return Pairs(np.stack([np.concatenate(view) for view in views]), captions, texts)
+    return Pairs(np.stack([np.concatenate(view) for view in views]), texts)
 
 
 def _sentences(
@@ -107,11 +106,12 @@ def train(dataset: DataSet, pairs: Pairs, settings: Settings) -> Params:
     Raises:
       UserError: the split has fewer pictures than a batch can use.
     """
-    count = len(pairs.captions)
+    count = len(pairs.texts)
     if count < 2:
         raise UserError(f"a matcher needs at least 2 training pictures; there are {count}")
     key = jax.random.key(settings.seed)
-    sentence_dim = 0 if pairs.texts is pairs.captions else pairs.texts[0].shape[1]
+    first = pairs.texts[0]
+    sentence_dim = first.shape[1] if np.issubdtype(first.dtype, np.floating) else 0
     params = matcher.init(key, dataset.word_vectors, pairs.features[0], sentence_dim)
     frozen = {name: params.pop(name) for name in ("centre", "spread")}
     schedule = optax.warmup_cosine_decay_schedule(
@@ -161,16 +161,13 @@ def contrastive_loss(
 
 def _batches(pairs: Pairs, settings: Settings) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     random = np.random.default_rng(settings.seed)
-    count = len(pairs.captions)
+    count = len(pairs.texts)
     size = min(settings.batch_size, count)
     for _ in range(settings.steps):
         rows = random.choice(count, size, replace=False)
         view = random.integers(len(pairs.features), size=size)
         drawn = [pairs.texts[row][random.integers(len(pairs.texts[row]))] for row in rows]
         yield pairs.features[view, rows], np.stack(drawn)
-
-
-GALLERY = 1000
 
 
 def held_out_recall(trained: Matcher, pairs: Pairs, gallery: int = GALLERY) -> dict[int, float]:
@@ -182,9 +179,9 @@ def held_out_recall(trained: Matcher, pairs: Pairs, gallery: int = GALLERY) -> d
       gallery: pictures to choose from.
     """
     images = trained.embed_images(pairs.features[0][:gallery])
-    captions = pairs.captions[:gallery]
-    owner = np.repeat(np.arange(len(captions)), [len(rows) for rows in captions])
-    scores = trained.embed_rows(np.concatenate(pairs.texts[:gallery])) @ images.T
+    texts = pairs.texts[:gallery]
+    owner = np.repeat(np.arange(len(texts)), [len(rows) for rows in texts])
+    scores = trained.embed_rows(np.concatenate(texts)) @ images.T
     truth = scores[np.arange(len(owner)), owner]
     rank = np.sum(scores > truth[:, None], axis=1)
     return {k: float(np.mean(rank < k)) for k in (1, 5, 10)}

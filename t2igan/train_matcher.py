@@ -53,6 +53,7 @@ def main(args: argparse.Namespace) -> None:
     from t2igan import matcher_training as training
     from t2igan.metrics import feature_network, matcher
     from t2igan.metrics.provenance import computed_with
+    from t2igan.metrics.statistics.retrieval import GALLERY
 
     start = time.monotonic()
     dataset = open_dataset(args.dataset)
@@ -72,8 +73,8 @@ def main(args: argparse.Namespace) -> None:
     trained = {
         "dataset": dataset.fingerprint,
         "split": args.split,
-        "pictures": len(pairs.captions),
-        "captions": sum(map(len, pairs.captions)),
+        "pictures": len(pairs.texts),
+        "captions": sum(map(len, pairs.texts)),
         **{name: getattr(args, name) for name in ("steps", "batch_size", "seed", "flip")},
         "features": network.provenance,
         **computed_with(),
@@ -85,7 +86,7 @@ def main(args: argparse.Namespace) -> None:
 
     if held_out is not None:
         told = training.held_out_recall(matcher_now(), held_out)
-        gallery = min(training.GALLERY, len(held_out.captions))
+        gallery = min(GALLERY, len(held_out.texts))
         trained["recall"] = {"split": test, "gallery": gallery} | {
             str(k): value for k, value in told.items()
         }
