@@ -89,6 +89,7 @@ def _optimizer() -> ConfigDict:
     optimizer.beta2 = 0.999  # decay a step of Adam's second moment
     optimizer.eps = 1e-7  # added to Adam's denominator; Keras' default, which the report used
     optimizer.schedule = "constant"  # after the warm-up: "constant", "linear" or "cosine" to 0
+    optimizer.decay_start = 0.0  # share of the run in which the rate is held before it falls
     optimizer.warmup_steps = 0  # steps in which the learning rates rise from 0
     optimizer.clip_norm = 0.0  # largest gradient norm of each network; 0 clips nothing
     return optimizer

@@ -37,16 +37,22 @@ def main(args: argparse.Namespace) -> None:
     """Fetches, and prints what came and what did not.
 
     Raises:
-      UserError: a flag or file is not what it should be, or no server can be reached.
+      UserError: a flag or file is not what it should be, no server can be reached, or a folder
+        has none of its pictures in the end.
     """
     limits = _limits(args)
     folders = _folders(args)
-    from input_pipeline.download_folder import download_folder, survey
+    from input_pipeline.download_folder import FAILED, download_folder, survey
 
     # All are looked through first: a mistake in the last file shows now, not hours later.
     plans = {folder: survey(files) for folder, files in folders.items()}
-    for folder, plan in plans.items():
-        download_folder(folder, plan, limits, args.parallel)
+    empty = [
+        folder / FAILED
+        for folder, plan in plans.items()
+        if not download_folder(folder, plan, limits, args.parallel) and plan.total
+    ]
+    if empty:
+        raise UserError(f"no URL gave a picture; why is in {', '.join(map(str, empty))}")
 
 
 def _limits(args: argparse.Namespace) -> Limits:

@@ -74,8 +74,10 @@ def survey(files: Iterable[tuple[Path, str]]) -> Plan:
     return dataclasses.replace(plan, total=total, ambiguous=frozenset(found))
 
 
-def download_folder(folder: Path, plan: Plan, limits: Limits, parallel: int) -> None:
+def download_folder(folder: Path, plan: Plan, limits: Limits, parallel: int) -> int:
     """Fetches what is not there yet, prints a summary and leaves `failed.csv` in the folder.
+
+    Returns how many of the plan's pictures the folder has then.
 
     Interrupted, it leaves whole pictures only; called again, it goes on.
 
@@ -105,6 +107,7 @@ def download_folder(folder: Path, plan: Plan, limits: Limits, parallel: int) -> 
                 os.replace(failed.name, folder / FAILED)
                 bar.close()
                 print(download.summary())
+        return download.fetched + download.there
     finally:
         shutil.rmtree(folder / _PARTS, ignore_errors=True)
 

@@ -13,6 +13,7 @@ WIDTH, HEIGHT = 420, 230
 LEFT, RIGHT, TOP, BOTTOM = 46, 10, 10, 26
 COLOURS = 6  # of the page's style, --c0 to --c5
 _FEW = 40  # points that are shown as dots too
+_DOT = 2.5  # their radius
 
 
 def chart(drawn: Chart) -> Markup:
@@ -57,13 +58,27 @@ def _drawing(drawn: Chart) -> Markup:
     return element(
         "svg",
         _grid(axes),
-        element("svg", curves, x=LEFT, y=TOP, width=axes.width, height=axes.height),
+        _clipped(curves, axes),
         element("line", x1=0, x2=0, y1=TOP, y2=HEIGHT - BOTTOM, class_="pointer"),
         viewBox=f"0 0 {WIDTH} {HEIGHT}",
         role="img",
         aria_label=f"{drawn.title} over {x_ticks[-1]:,.0f} steps",
         data_curves=json.dumps(told),
         data_frame=json.dumps(frame),
+    )
+
+
+def _clipped(curves: list[Markup], axes: _Axes) -> Markup:
+    """The curves without what is far outside; a dot on the frame is shown whole."""
+    width, height = axes.width + 2 * _DOT, axes.height + 2 * _DOT
+    return element(
+        "svg",
+        curves,
+        x=LEFT - _DOT,
+        y=TOP - _DOT,
+        width=width,
+        height=height,
+        viewBox=f"{-_DOT} {-_DOT} {width} {height}",
     )
 
 
@@ -93,7 +108,7 @@ def _curve(points: Sequence[Point], axes: _Axes, colour: str) -> Markup:
         parts.insert(0, element("polygon", points=around, class_=f"band {colour}"))
     elif len(points) <= _FEW:
         dots = [(axes.x(p.step), axes.y(p.mean)) for p in points]
-        parts += [element("circle", cx=x, cy=y, r=2.5, class_=f"dot {colour}") for x, y in dots]
+        parts += [element("circle", cx=x, cy=y, r=_DOT, class_=f"dot {colour}") for x, y in dots]
     return element("g", parts)
 
 

@@ -56,7 +56,7 @@ _BELOW_ONE = (
     "optimizer.d_beta1",
     "optimizer.beta2",
 )  # decays a step, from 0
-_SHARES = ("loss.generator_target", "loss.real_target")  # from 0 to 1
+_SHARES = ("loss.generator_target", "loss.real_target", "optimizer.decay_start")  # from 0 to 1
 _ONE_OF = {"train.compute_dtype": ("float32", "bfloat16")}
 _MOST_SEEDS = 2**32  # what a key of JAX's random numbers is made from
 

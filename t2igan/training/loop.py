@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import functools
 import signal
 from collections.abc import Callable, Mapping
@@ -118,6 +119,7 @@ class _Run:
     stop: StopRequest
     watch: Watch
     writers: Writers = dataclasses.field(default_factory=Writers)
+    has_checked_best: bool = False
 
     def run(self, first: int, state: TrainState) -> Outcome:
         """Does the steps after `first`; where they go wrong, those after the last healthy one."""
@@ -237,6 +239,11 @@ class _Run:
 
     def _save(self, step: int, state: TrainState, metrics: Mapping[str, float]) -> None:
         check_state_finite(step, state)
+        looked_at_all = all(
+            action.is_due(step, self.experiment.num_steps) for action in self._actions
+        )
+        if looked_at_all and not self.has_checked_best:
+            self._check_best_metric(metrics)
         items = {
             "state": state.saved,
             "generator": state.sampling_variables,
@@ -244,6 +251,25 @@ class _Run:
             "meta": self.experiment.description() | {"watch": self._watch_until(step)},
         }
         self.checkpoints.save(step, items, metrics)
+
+    def _check_best_metric(self, metrics: Mapping[str, float]) -> None:
+        """Says it where no step can be the best, because none will have the metric.
+
+        Args:
+          metrics: of a step at which all was looked at that the run looks at.
+        """
+        self.has_checked_best = True
+        config = self.experiment.config
+        name = config.checkpoint.best_metric
+        is_unasked = name.startswith("validation/") and not config.data.validation_split
+        if name in metrics or is_unasked or not config.checkpoint.keep_best:
+            return
+        near = difflib.get_close_matches(name, metrics, 1)
+        hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(sorted(metrics))}."
+        say(
+            f"config.checkpoint.best_metric={name!r} is no metric of this run, so no checkpoint "
+            f"is kept as the best: {hint} Stopped, a run goes on with another."
+        )
 
     def _watch_until(self, step: int) -> dict[str, Any]:
         """The watch as JSON; where nothing is checked it has yet to begin."""

@@ -35,7 +35,7 @@ def make_optimizers(config: Any, num_steps: int) -> Optimizers:
 
 def _adam(options: Any, peak: float, beta1: float, num_steps: int) -> optax.GradientTransformation:
     adam = optax.adam(
-        learning_rate(options.schedule, peak, options.warmup_steps, num_steps),
+        learning_rate(options.schedule, peak, options.warmup_steps, num_steps, options.decay_start),
         b1=beta1,
         b2=options.beta2,
         eps=options.eps,
@@ -45,7 +45,9 @@ def _adam(options: Any, peak: float, beta1: float, num_steps: int) -> optax.Grad
     return optax.chain(optax.clip_by_global_norm(options.clip_norm), adam)
 
 
-def learning_rate(kind: str, peak: float, warmup_steps: int, num_steps: int) -> optax.Schedule:
+def learning_rate(
+    kind: str, peak: float, warmup_steps: int, num_steps: int, decay_start: float = 0.0
+) -> optax.Schedule:
     """Learning rate by step: a linear rise to `peak`, then constant, or falling to 0 at the end.
 
     Args:
@@ -53,21 +55,28 @@ def learning_rate(kind: str, peak: float, warmup_steps: int, num_steps: int) -> 
       peak: the highest learning rate.
       warmup_steps: steps of the rise; 0 for none.
       num_steps: of the whole run, the rise included.
+      decay_start: share of the run, from 0 to 1, in which the rate is held before it falls.
 
     Raises:
       UserError: no such kind.
+
+    Reference: to hold the rate and let it fall at the end, Hagele et al. 2024, arXiv:2405.18392.
     """
-    rest = max(1, num_steps - warmup_steps)
+    held = max(warmup_steps, int(decay_start * num_steps))
+    fall = max(1, num_steps - held)
     kinds = {
         "constant": lambda: optax.constant_schedule(peak),
-        "linear": lambda: optax.linear_schedule(peak, 0.0, rest),
-        "cosine": lambda: optax.cosine_decay_schedule(peak, rest),
+        "linear": lambda: optax.linear_schedule(peak, 0.0, fall),
+        "cosine": lambda: optax.cosine_decay_schedule(peak, fall),
     }
     if kind not in kinds:
         raise UserError(
             f"config.optimizer.schedule={kind!r}: no such schedule; there are {', '.join(kinds)}."
         )
-    if not warmup_steps:
-        return kinds[kind]()
-    rise = optax.linear_schedule(peak / warmup_steps, peak, warmup_steps)
-    return optax.join_schedules([rise, kinds[kind]()], [warmup_steps])
+    parts, starts = [kinds[kind]()], []
+    if held > warmup_steps:
+        parts, starts = [optax.constant_schedule(peak), *parts], [held]
+    if warmup_steps:
+        rise = optax.linear_schedule(peak / warmup_steps, peak, warmup_steps)
+        parts, starts = [rise, *parts], [warmup_steps, *starts]
+    return optax.join_schedules(parts, starts) if starts else parts[0]

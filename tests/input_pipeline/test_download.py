@@ -260,8 +260,10 @@ def test_what_takes_too_long_is_asked_for_again_and_given_up(
     server: _Server, tmp_path: Path
 ) -> None:
     urls = [f"{server.url}/{kind}/{kind}.jpg" for kind in ("slow", "silent")]
-    images, failures = _run(tmp_path, urls, retries=2, timeout=0.5)
-    assert failures == dict.fromkeys(urls, "timed out")
+    with pytest.raises(UserError, match="no URL gave a picture"):
+        _run(tmp_path, urls, retries=2, timeout=0.5)
+    images = tmp_path / "images"
+    assert _failures(images) == dict.fromkeys(urls, "timed out")
     assert _pictures(images) == set()
     # On a busy machine a try can end before the server has heard of it.
     assert 1 < server.asked["/slow/slow.jpg"] + server.asked["/silent/silent.jpg"] <= 6
@@ -326,8 +328,9 @@ def test_private_hosts_are_refused(tmp_path: Path) -> None:
     others = ["[::1]", "[fe80::1]", "[::ffff:127.0.0.1]", "localhost", "2130706433"]
     hosts = numeric + others
     urls = [f"http://{host}/{index}.jpg" for index, host in enumerate(hosts)]
-    _, failures = _run(tmp_path, urls, allow_private_hosts=False)
-    assert failures == dict.fromkeys(urls, "private address")
+    with pytest.raises(UserError, match=r"no URL gave a picture; why is in .*failed\.csv"):
+        _run(tmp_path, urls, allow_private_hosts=False)
+    assert _failures(tmp_path / "images") == dict.fromkeys(urls, "private address")
 
 
 def test_a_redirect_to_a_private_host_is_refused(

@@ -199,6 +199,24 @@ def test_another_config_in_the_folder_is_refused(whole_run, config):
         loop.train(config, whole_run)
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("validation/loss/gg", "did you mean 'validation/loss/g'?"),
+        ("quality", "it has grad_norm/d, "),
+        ("validation/loss/g", ""),
+    ],
+)
+def test_a_best_metric_that_no_step_has_is_said_once(tmp_path, config, capsys, name, said):
+    config.checkpoint.best_metric = name
+    config.health.every = 2
+    config.train.update(steps=4, checkpoint_every=2, validate_every=2, sample_every=2)
+    loop.train(config, tmp_path)
+    told = capsys.readouterr().err
+    assert told.count("is no metric of this run") == bool(said)
+    assert said in told
+
+
 def test_a_decaying_learning_rate_binds_the_length(tmp_path, config, compilation_cache):
     config.optimizer.schedule = "linear"
     config.data.validation_split = ""
