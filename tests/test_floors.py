@@ -21,6 +21,7 @@ FLOORS = {
     "t2igan.augment": 0,
     "t2igan.fixed_batches": 0,
     "t2igan.gradient_penalties": 0,
+    "t2igan.imagenet": 0,
     "t2igan.images": 0,
     "t2igan.losses": 0,
     "t2igan.models": 1,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import importlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -135,12 +134,3 @@ def load(name: str, weights: str | Path | None = None) -> FeatureNetwork:
     if name not in NETWORKS:
         raise UserError(f"no feature network is called {name!r}: choose one of {NETWORKS}")
     return importlib.import_module(f"t2igan.metrics.{name}").load(weights)
-
-
-def sha256(path: str | Path) -> str:
-    """Hexadecimal SHA-256 of a file, read in pieces."""
-    digest = hashlib.sha256()
-    with Path(path).open("rb") as file:
-        while piece := file.read(1 << 20):
-            digest.update(piece)
-    return digest.hexdigest()

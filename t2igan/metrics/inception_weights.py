@@ -9,9 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from input_pipeline.errors import UserError
-from t2igan.metrics import torch_checkpoint
+from t2igan.imagenet import torch_checkpoint
 from t2igan.metrics.array_files import read_npz
-from t2igan.metrics.feature_network import sha256
 
 # Of `weights-inception-2015-12-05-6726825d.pth` (torch-fidelity) and
 # `pt_inception-2015-12-05-6726825d.pth` (pytorch-fid): one file under two names.
@@ -61,7 +60,7 @@ def read(path: Path) -> tuple[dict[str, np.ndarray], str]:
     """
     if path.suffix == ".npz":
         return _read_npz(path)
-    digest = sha256(path)
+    digest = torch_checkpoint.sha256(path)
     _check(path, digest)
     return torch_checkpoint.read(path), digest
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import math
 import warnings
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from input_pipeline.errors import UserError
-from t2igan.metrics.tensor_pickle import Refused, Storage, Tensor, interpret
+from t2igan.imagenet.tensor_pickle import Refused, Storage, Tensor, interpret
 
 MAX_FILE_BYTES = 2**30
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
@@ -52,6 +53,12 @@ def read(path: str | Path) -> dict[str, np.ndarray]:
     ) as error:
         reason = f"damaged ({type(error).__name__})"
     raise UserError(f"{path}: not a dictionary of tensors: {' '.join(reason.split())[:200]}")
+
+
+def sha256(path: str | Path) -> str:
+    """Hexadecimal SHA-256 of a file."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _read_zip(path: Path) -> dict[str, np.ndarray]:

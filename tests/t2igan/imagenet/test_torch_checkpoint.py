@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from input_pipeline.errors import UserError
-from t2igan.metrics import torch_checkpoint
-from t2igan.metrics.tensor_pickle import Refused, interpret
+from t2igan.imagenet import torch_checkpoint
+from t2igan.imagenet.tensor_pickle import Refused, interpret
 
 FLOATS = np.arange(12, dtype=np.float32)
 

@@ -1,0 +1,1 @@
+"""Networks trained on ImageNet, frozen: what metrics measure by and discriminators look through."""
