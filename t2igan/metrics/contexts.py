@@ -10,6 +10,7 @@ from input_pipeline.dataset import DataSet
 from input_pipeline.errors import UserError
 from t2igan.metrics import feature_network, measures, populations
 from t2igan.metrics.context import Context, Reader
+from t2igan.metrics.patches import Patches
 from t2igan.metrics.populations import Generate, Pictures
 from t2igan.metrics.shapes_oracle import ShapesOracle
 
@@ -52,7 +53,8 @@ def make_context(
         known = ", ".join(feature_network.NETWORKS)
         raise UserError(f"no feature network is called {network!r}: choose one of {known}")
     names = measures.readers_of(metrics, network)
-    readers = {name: _reader(name, (weights or {}).get(name)) for name in names}
+    size = dataset.image_size if dataset else 0
+    readers = {name: _reader(name, (weights or {}).get(name), size) for name in names}
     about = dict(about or {})
     sets: dict[str, Pictures] = {}
     if dataset is not None:
@@ -94,5 +96,11 @@ def real_sets(dataset: DataSet, split: str, num: int, seed: int) -> dict[str, Pi
     return sets
 
 
-def _reader(name: str, weights: str | Path | None) -> Reader:
-    return ShapesOracle() if name == "shapes_oracle" else feature_network.load(name, weights)
+def _reader(name: str, weights: str | Path | None, image_size: int) -> Reader:
+    if name == ShapesOracle.name:
+        return ShapesOracle()
+    if name == Patches.name:
+        if not image_size:
+            raise UserError("patches are compared with real ones: give --dataset=DATASET")
+        return Patches(image_size)
+    return feature_network.load(name, weights)

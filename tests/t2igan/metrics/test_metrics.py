@@ -193,3 +193,13 @@ def test_another_checkpoint_keeps_what_is_known_of_real_pictures(dataset, networ
     assert second.estimate.value != first.estimate.value
     assert second.anchors == first.anchors
     np.testing.assert_array_equal(context.rows("real", "lite0"), real)
+
+
+def test_patches_tell_blurred_pictures_from_sharp_ones(evaluate):
+    found = evaluate(["sliced_wasserstein"])
+    assert set(found) == {"swd", "swd_16"}  # pictures of 16 pixels have one scale
+    result = found["swd_16"]
+    assert result.better == "lower"
+    assert result.provenance["compared"] == 50
+    assert result.estimate.value < 2 * result.anchors["real"].value
+    assert result.anchors["blurred"].value > result.anchors["real"].value
