@@ -96,6 +96,28 @@ RUNGS = (
         {"model.text_encoder": "sentence+attention"},
         reads_sentences=True,
     ),
+    _rung(
+        "through an ImageNet network",
+        "from 256 others too",
+        {
+            "recipe": "projected",
+            "model.df_dim": 32,
+            "augment.policy": "translation,color,cutout",
+            "loss.contrastive_weight": 0.2,
+            "optimizer.g_learning_rate": 5e-4,
+        },
+    ),
+    _rung(
+        "generator twice as wide",
+        "through an ImageNet network",
+        {"model.gf_dim": 24},
+    ),
+    _rung(
+        "sentence embeddings on that",
+        "generator twice as wide",
+        {"model.text_encoder": "sentence+attention"},
+        reads_sentences=True,
+    ),
 )
 
 
