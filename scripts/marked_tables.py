@@ -29,9 +29,11 @@ def grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def number(estimate: dict[str, Any] | None) -> str:
-    """Returns an estimate of `t2igan evaluate` to three digits, with its interval."""
+    """Returns an estimate to three digits, with its interval, or the range of several seeds."""
     if not estimate or estimate.get("value") is None:
         return "none"
+    if seeds := estimate.get("seeds"):
+        return f"{estimate['value']:.3g} ({len(seeds)} seeds: {min(seeds):.3g} to {max(seeds):.3g})"
     low, high = estimate.get("interval", (None, None))
     interval = "" if low is None else f" ({low:.3g} to {high:.3g})"
     return f"{estimate['value']:.3g}{interval}"

@@ -5,8 +5,9 @@
     python scripts/results_table.py            # writes the table
     python scripts/results_table.py --check    # exit 1 where the README is not up to date
 
-`--add` keeps a run's latest numbers in docs/results/NAME.jsonl, with how long it trained; the table
-stands in README.md between two marks. A number that no line holds does not get there.
+`--add` keeps a run's latest numbers in docs/results/NAME.jsonl, with how long it trained; of several
+runs, of one setting and different seeds, the mean and each number. The table stands in README.md
+between two marks. A number that no line holds does not get there.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from marked_tables import filled, grid, number
@@ -29,7 +31,7 @@ END = "<!-- end of results -->"
 HEAD = (
     "setting",
     "metric, split",
-    "number (95 % interval)",
+    "number (95 % interval, or range over seeds)",
     "real pictures",
     "images seen",
     "trained in",
@@ -63,7 +65,13 @@ def _parse_flags(argv: Sequence[str] | None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--add", type=Path, metavar="RUN", help="run folder whose numbers to keep")
+    add(
+        "--add",
+        type=Path,
+        nargs="+",
+        metavar="RUN",
+        help="run folder whose numbers to keep; several of one setting and different seeds",
+    )
     add("--name", help="of the file in docs/results")
     add("--setting", help="what the table calls it")
     add("--metrics", default="", help="comma-separated, e.g. frechet_lite0; default: all")
@@ -76,22 +84,44 @@ def _parse_flags(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _add(flags: argparse.Namespace, results: Path) -> None:
-    """Keeps the run's last line of each metric and split."""
+    """Keeps the last line of each metric and split, over all runs."""
     wanted = [name for name in flags.metrics.split(",") if name]
-    lines = read_lines(flags.add / "evaluation.jsonl")
-    latest = {(line["split"], line["metric"]): line for line in lines}
-    if missing := set(wanted) - {metric for _, metric in latest}:
-        raise UserError(f"{flags.add}: no {', '.join(sorted(missing))} in its evaluation.jsonl")
-    kept = [line for (_, metric), line in latest.items() if not wanted or metric in wanted]
-    if not kept:
-        raise UserError(f"{flags.add}: nothing measured yet; run t2igan evaluate")
+    kept = _over_seeds([_latest(run, wanted) for run in flags.add])
+    trained = [training(run, kept[0]["step"]) for run in flags.add]
+    mean = {name: round(fmean(one[name] for one in trained)) for name in trained[0]}
     results.mkdir(parents=True, exist_ok=True)
     with (results / f"{flags.name}.jsonl").open("w", encoding="utf-8") as file:
         for line in kept:
-            about = {"setting": flags.setting, "training": training(flags.add, line["step"])}
+            about = {"setting": flags.setting, "training": mean}
             known = {name: line[name] for name in _FIELDS if name in line}
             known["provenance"].pop("workdir", None)  # of this machine alone
             file.write(json.dumps(about | known) + "\n")
+
+
+def _latest(run: Path, wanted: Sequence[str]) -> dict[tuple[str, str], dict[str, Any]]:
+    """The run's last line of each split and metric, of those wanted or of all."""
+    lines = read_lines(run / "evaluation.jsonl")
+    latest = {(line["split"], line["metric"]): line for line in lines}
+    if missing := set(wanted) - {metric for _, metric in latest}:
+        raise UserError(f"{run}: no {', '.join(sorted(missing))} in its evaluation.jsonl")
+    kept = {key: line for key, line in latest.items() if not wanted or key[1] in wanted}
+    if not kept:
+        raise UserError(f"{run}: nothing measured yet; run t2igan evaluate")
+    return kept
+
+
+def _over_seeds(runs: Sequence[dict[tuple[str, str], dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Lines of the first run, with the mean of all in place of its number."""
+    lines = []
+    for key, line in runs[0].items():
+        if len(runs) > 1:
+            same = [run.get(key, {}) for run in runs]
+            if len({one.get("step") for one in same}) > 1:
+                raise UserError(f"{key[1]} on {key[0]} was not measured at the same step of all")
+            values = [one["estimate"]["value"] for one in same]
+            line = line | {"estimate": {"value": fmean(values), "seeds": values}}
+        lines.append(line)
+    return lines
 
 
 def training(run: Path, step: int) -> dict[str, float]:

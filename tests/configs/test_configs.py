@@ -76,3 +76,14 @@ def test_coco_stage1_is_the_reports_table() -> None:
 def test_tiny_keeps_a_checkpoint_every_ten_of_sixty_steps() -> None:
     loaded = _load("tiny")
     assert (loaded["train.steps"], loaded["train.checkpoint_every"]) == (60, 10)
+
+
+def test_photographs_is_the_best_rung_of_the_ladder() -> None:
+    from configs import ladder
+
+    rung = ladder.get_config("sentences")
+    rung.update_from_flattened_dict(ladder.all_changes("sentence embeddings on that"))
+    same, found = configs.fields(rung), _load("photographs")
+    differ = {name for name in same if same[name] != found[name]}
+    looks = {"checkpoint.keep_latest", "train.sample_every", "train.validate_every"}
+    assert differ == looks | {"data.flip"}

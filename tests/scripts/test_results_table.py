@@ -64,6 +64,22 @@ def test_a_runs_latest_number_goes_into_the_table(place):
     assert call(place, "--check") == 0
 
 
+def test_runs_of_several_seeds_are_one_row(place):
+    runs = []
+    for seed, value in enumerate((0.2, 0.3, 0.7)):
+        run = place / f"seed{seed}"
+        run.mkdir()
+        (run / "metrics.jsonl").write_bytes((place / "run" / "metrics.jsonl").read_bytes())
+        write(run, EVALUATION | {"estimate": {"value": value, "interval": [0.0, 1.0]}})
+        runs.append(str(run))
+    add = ["--name=x", "--setting=tiny", "--add", *runs]
+    assert call(place, *add) == 0
+    row = next(line for line in (place / "README.md").read_text().splitlines() if "tiny" in line)
+    assert "| 0.4 (3 seeds: 0.2 to 0.7) |" in row
+    write(place / "seed1", EVALUATION | {"step": 30})
+    assert call(place, *add) == 2
+
+
 def test_check_sees_a_number_that_was_changed_by_hand(place, capsys):
     write(place / "run", EVALUATION)
     assert call(place, f"--add={place / 'run'}", "--name=x", "--setting=y") == 0
