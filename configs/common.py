@@ -45,7 +45,9 @@ def _model() -> ConfigDict:
     # stackgan: 8 * gf_dim channels at 4x4, halved at each doubling. Other recipes: gf_dim channels
     # at full size, doubled at each halving, 8 * gf_dim at most.
     model.gf_dim = 128
-    model.df_dim = 64  # discriminator's channels after its first layer, doubled at each halving
+    # Discriminator's channels after its first layer, doubled at each halving; projected: channels
+    # of each mixed map, its heads having twice as many.
+    model.df_dim = 64
     model.cond_dim = 128  # width of the conditioning vector c
     model.z_dim = 100  # width of the noise z
     model.text_compressor_dim = 128  # stackgan: width of the caption as the discriminator sees it
@@ -63,11 +65,11 @@ def _loss() -> ConfigDict:
     loss.real_target = 0.9  # discriminator's target for real pictures; below 1 is label smoothing
     loss.generator_target = 1.0  # what the generator wants to hear about its pictures
     loss.train_text_compressor = True  # False leaves it a random projection, as the report's code
-    # matching_hinge, relativistic, caption_contrast
+    # matching_hinge, relativistic, caption_contrast, projected
     loss.wrong_weight = 0.5  # of mismatched captions; the hinge loss gives the fakes the rest
     loss.contrastive_weight = 0.0  # of finding the caption among the batch's; 0 = off
     loss.contrastive_temperature = 0.1  # of its cosine similarities
-    # matching_hinge, caption_contrast
+    # matching_hinge, caption_contrast, projected
     loss.contrastive_captions = 256  # captions a step, besides the batch's, to find the own among
     loss.head_start_steps = 0  # first steps, in which the discriminator alone learns, that alone
     loss.matching_gp_weight = 2.0  # matching_hinge: of E ||gradient||^matching_gp_power; 0 = off

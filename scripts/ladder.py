@@ -29,9 +29,10 @@ from t2igan.run_lines import read_lines
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = "configs/ladder.py"
 MEASURED = "evaluation.jsonl"
-METRICS = "frechet,caption_recall,text_gap"
+METRICS = "frechet,sliced_wasserstein,caption_recall,text_gap"
 COLUMNS = {
     "frechet_lite0": "Frechet distance (lite0)",
+    "swd": "patch distance (swd)",
     "caption_recall_at_10": "recall@10",
     "text_gap": "text-use gap",
     "accuracy_all": "all attributes right",
