@@ -1,7 +1,8 @@
 """Every field that an experiment may set, once, with its unit and what it means.
 
 An experiment is a file beside this one that takes `get_config()` and changes what differs. On the
-command line one field is changed with `--config.train.batch_size=64`.
+command line one field is changed with `--config.train.batch_size=64`. The default of a field that
+is new is what was done before there was the field: runs made before it go on.
 """
 
 from ml_collections import ConfigDict

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import functools
 import json
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from input_pipeline.errors import UserError
-from t2igan.config_files import call_get_config, load_module, split_argument
+from t2igan.config_files import SHIPPED, call_get_config, load_module, split_argument
 
 ABSENT = "(absent)"
 
@@ -171,6 +172,32 @@ def differences(old: ConfigDict, new: ConfigDict) -> dict[str, tuple[Any, Any]]:
     }
 
 
+def changes(old: ConfigDict, new: ConfigDict) -> dict[str, tuple[Any, Any]]:
+    """As `differences`, but for fields that an older version did not know.
+
+    What a run did before there was a field is what the field's default in configs/common.py does.
+
+    Args:
+      old: kept by a run, perhaps of an older version.
+      new: of this version.
+    """
+    differ = differences(old, new)
+    if not any(before is ABSENT for before, _ in differ.values()):
+        return differ
+    defaults = fields(_defaults())
+    return {
+        name: (before, after)
+        for name, (before, after) in differ.items()
+        if before is not ABSENT or after != defaults.get(name, ABSENT)
+    }
+
+
+@functools.cache
+def _defaults() -> ConfigDict:
+    path = str(SHIPPED / "common.py")
+    return call_get_config(load_module(path), path, None)
+
+
 def check_resumes(
     old: ConfigDict, new: ConfigDict, where: str, free: Collection[str] = FREE_ON_RESUME
 ) -> None:
@@ -187,7 +214,7 @@ def check_resumes(
     """
     changed = {
         name: values
-        for name, values in differences(old, new).items()
+        for name, values in changes(old, new).items()
         if not any(name == field or name.startswith(field + ".") for field in free)
     }
     if changed:

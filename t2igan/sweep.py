@@ -47,11 +47,14 @@ class Trial:
 
     @property
     def finished(self) -> bool:
-        """Whether this very config was trained to its end."""
-        from t2igan.config import to_json
+        """Whether this very config was trained to its end; what is damaged was not."""
+        from t2igan.config import changes, read
 
         marker = self.workdir / FINISHED
-        return marker.is_file() and marker.read_bytes() == to_json(self.config).encode()
+        try:
+            return marker.is_file() and not changes(read(marker), self.config)
+        except UserError:
+            return False
 
     def mark_finished(self) -> None:
         """Makes `finished` true."""

@@ -197,3 +197,17 @@ def test_a_run_goes_on_under_its_own_config_only() -> None:
     other = configs.load(["--config=configs/tiny.py", "--config.seed=1"])
     with pytest.raises(UserError, match="another config: seed is 0 there, 1 here"):
         configs.check_resumes(old, other, "RUN")
+
+
+def test_a_run_of_before_there_was_a_field_goes_on_at_its_default() -> None:
+    new = configs.load(["--config=configs/tiny.py"])
+    old = new.copy_and_resolve_references().unlock()
+    del old.optimizer["decay_start"]
+    configs.check_resumes(old, new, "RUN")
+    assert configs.differences(old, new) == {"optimizer.decay_start": (configs.ABSENT, 0.0)}
+    held = configs.load(["--config=configs/tiny.py", "--config.optimizer.decay_start=0.5"])
+    with pytest.raises(UserError, match=r"decay_start is '\(absent\)' there, 0.5 here"):
+        configs.check_resumes(old, held, "RUN")
+    del new.unlock().optimizer["decay_start"]  # a field that is no more is one that differs
+    with pytest.raises(UserError, match="decay_start"):
+        configs.check_resumes(held, new, "RUN")
