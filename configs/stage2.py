@@ -10,7 +10,10 @@ The first stage is any finished run on the same captions, prepared alike but for
 pixels work too. Its generator is copied into this run, which needs the folder only to start.
 
 The paper's numbers for this stage: batch 64, Adam 2e-4 halved every 100 of 600 epochs; the cosine
-here ends as low. Not yet run in full: `--dry_run` tells its time on your machine.
+here ends as low. Not yet run in full: `--dry_run` tells its time on your machine. A short run on
+rendered shapes at 128 pixels, on a first stage of the quickstart's that has 94 % of the captions
+all right (gf_dim and df_dim 16, 20,000 pictures, both learning rates 1e-3, 6 minutes of two CPU
+cores), kept place and outline and lost the colours: 5 % all right.
 """
 
 from ml_collections import ConfigDict
