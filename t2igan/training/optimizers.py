@@ -62,7 +62,7 @@ def learning_rate(
 
     Reference: to hold the rate and let it fall at the end, Hagele et al. 2024, arXiv:2405.18392.
     """
-    held = max(warmup_steps, int(decay_start * num_steps))
+    held = max(warmup_steps, round(decay_start * num_steps))
     fall = max(1, num_steps - held)
     kinds = {
         "constant": lambda: optax.constant_schedule(peak),

@@ -77,8 +77,8 @@ def test_every_trained_layer_is_trained_the_mixes_are_not_and_the_image_is_reach
     for name, layer in by_params.items():
         largest = max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(layer))
         assert (largest == 0.0) == name.startswith("mixes"), name
-    assert float(jnp.abs(by_image).min(axis=(1, 2, 3)).max()) < float(jnp.abs(by_image).max())
     assert np.isfinite(by_image).all()
+    assert (jnp.abs(by_image).max(axis=(1, 2, 3)) > 0.0).all()
 
 
 def test_the_judgement_depends_on_the_caption_at_every_place(params):
