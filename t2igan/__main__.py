@@ -1,8 +1,17 @@
-"""`python -m t2igan VERB` is the same as `t2igan VERB`."""
+"""The command `t2igan VERB`, which `python -m t2igan VERB` is too."""
 
 import sys
 
-from t2igan.cli import main
+from t2igan.cli import computes, main
+from t2igan.huge_pages import restart_with_huge_pages
+
+
+def run() -> int:
+    """Exit status of the process, which may first have started itself again with larger pages."""
+    if computes(sys.argv[1:]):
+        restart_with_huge_pages()
+    return main()
+
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run())

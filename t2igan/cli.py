@@ -29,12 +29,14 @@ class Verb:
       help: one line for the list of verbs.
       takes_config: whether `--config` and `--config.KEY` are set aside as `args.config_flags`.
       flags_depend: whether some flags exist only with others: `add_flags` gets the words too.
+      computes: whether it runs networks, so that a restart pays (see `t2igan.huge_pages`).
     """
 
     module: str
     help: str
     takes_config: bool = False
     flags_depend: bool = False
+    computes: bool = False
 
 
 VERBS = {
@@ -42,10 +44,18 @@ VERBS = {
         "input_pipeline.prepare", "turn pictures and captions into a data set", flags_depend=True
     ),
     "download": Verb("input_pipeline.download", "fetch the pictures that an HDF5 file names"),
-    "train": Verb("t2igan.train", "train a model, or resume its run", takes_config=True),
-    "sample": Verb("t2igan.sample_verb", "draw what a caption says with a trained model"),
-    "evaluate": Verb("t2igan.evaluation", "measure a run, or any folder of pictures"),
-    "train_matcher": Verb("t2igan.train_matcher", "train the judge of pictures and captions"),
+    "train": Verb(
+        "t2igan.train", "train a model, or resume its run", takes_config=True, computes=True
+    ),
+    "sample": Verb(
+        "t2igan.sample_verb", "draw what a caption says with a trained model", computes=True
+    ),
+    "evaluate": Verb(
+        "t2igan.evaluation", "measure a run, or any folder of pictures", computes=True
+    ),
+    "train_matcher": Verb(
+        "t2igan.train_matcher", "train the judge of pictures and captions", computes=True
+    ),
     "report": Verb("t2igan.report", "write one HTML page about a run"),
     "sweep": Verb("t2igan.sweep", "train a config's trials and compare them", takes_config=True),
 }
@@ -86,6 +96,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         return _complain(_file_mistake(error))
     return 0
+
+
+def computes(argv: Sequence[str]) -> bool:
+    """Whether the words after `t2igan` call a verb that runs networks, and not for its help."""
+    verb = VERBS.get(argv[0]) if argv else None
+    return verb is not None and verb.computes and not {"-h", "--help"} & set(argv)
 
 
 def near(name: str, names: Iterable[str]) -> str:

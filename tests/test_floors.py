@@ -32,7 +32,8 @@ FLOORS = {
     "t2igan.training": 3,
     "t2igan": 4,
     "t2igan.cli": 5,
-    "t2igan.__main__": 5,
+    "t2igan.huge_pages": 5,
+    "t2igan.__main__": 6,
 }
 
 

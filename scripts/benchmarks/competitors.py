@@ -56,6 +56,7 @@ def everyone(torch_device: str) -> list[Competitor]:
     return [
         Competitor(OURS, "t2igan_peer"),
         Competitor("t2igan plain", "t2igan_peer", {"form": "plain"}),
+        Competitor("t2igan small pages", "t2igan_peer", {"small_pages": True}),
         Competitor("t2igan bfloat16", "t2igan_peer", bfloat16, exact=False),
         Competitor("keras", "keras_peer", {}, "keras"),
         Competitor("keras xla", "keras_peer", {"xla": True}, "keras"),
@@ -157,13 +158,17 @@ class Process:
 
 
 def _environment(settings: Mapping[str, Any]) -> dict[str, str]:
-    """What a child needs: this project on its path, and no more of a GPU's memory than it uses."""
+    """What a child needs: this project on its path, and no more of a GPU's memory than it uses.
+
+    All have large pages of memory, as the command `t2igan` has (see `t2igan.huge_pages`).
+    """
     root = str(_HERE.parents[1])
     paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
     wanted = {
         "PYTHONPATH": os.pathsep.join(paths),
         "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
         "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+        "GLIBC_TUNABLES": f"glibc.malloc.hugetlb={int(not settings.get('small_pages'))}",
     }
     if settings.get("devices", 1) > 1:
         count = f"--xla_force_host_platform_device_count={settings['devices']}"
