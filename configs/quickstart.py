@@ -31,7 +31,7 @@ def get_config() -> ConfigDict:
     config.optimizer.warmup_steps = 100
     config.ema.decay = 0.998
     config.train.batch_size = 16
-    config.train.steps = 8500
+    config.train.steps = 7700
     config.train.sample_every = 1000
     config.train.validate_every = 1000
     config.train.validation_batches = 8
