@@ -10,10 +10,12 @@ The first stage is any finished run on the same captions, prepared alike but for
 pixels work too. Its generator is copied into this run, which needs the folder only to start.
 
 The paper's numbers for this stage: batch 64, Adam 2e-4 halved every 100 of 600 epochs; the cosine
-here ends as low. Not yet run in full: `--dry_run` tells its time on your machine. A short run on
+here ends as low. Not yet run in full: `--dry_run` tells its time on your machine. Short runs on
 rendered shapes at 128 pixels, on a first stage of the quickstart's that has 94 % of the captions
-all right (gf_dim and df_dim 16, 20,000 pictures, both learning rates 1e-3, 6 minutes of two CPU
-cores), kept place and outline and lost the colours: 5 % all right.
+all right (gf_dim and df_dim 16, batch 16), on CPU: 20,000 pictures at learning rates of 1e-3 lost
+the colours, 5.0 % all right; 32,000 at 2e-4 (13 minutes of one core) kept shapes, places and
+colours to the eye, but not yet flat or sharp enough to be read: background 100 %, place 52 %,
+shape 22 %, colour 18 %, all 7.6 %.
 """
 
 from ml_collections import ConfigDict
