@@ -51,6 +51,7 @@ def _model() -> ConfigDict:
     model.df_dim = 64
     model.cond_dim = 128  # width of the conditioning vector c
     model.z_dim = 100  # width of the noise z
+    model.refine = False  # stackgan2: add what is drawn to the small picture, enlarged
     model.text_compressor_dim = 128  # stackgan: width of the caption as the discriminator sees it
     model.text_dim = 128  # other recipes: width of the encoded caption, in both networks
     # Other recipes: "flat", "attention" or "transformer" over the words; where the data set was

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import flax.linen as nn
 import jax
@@ -40,12 +40,13 @@ class Conv(nn.Module):
     stride: int = 1
     upsample: bool = False
     use_bias: bool = False
+    kernel_init: Callable[..., jax.Array] = glorot_uniform
     dtype: jnp.dtype = jnp.float32
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
-        kernel = self.param("kernel", glorot_uniform, shape, jnp.float32)
+        kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
         x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
         x = upsample_conv3(x, kernel) if self.upsample else conv(x, kernel, self.stride)
         if self.use_bias:

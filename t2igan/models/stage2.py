@@ -38,11 +38,15 @@ Discriminator of df_dim 64 at 256 pixels: 48,921,729 parameters, 48,908,161 of t
 | concat the text tiled over 4x4, conv 1x1, batch norm, LeakyReLU | 4x4x512 | 328,192 + 2,048 |
 | flatten, dense | 1 logit | 8,193 |
 
+With `refine` what the last convolution returns is added to the small picture, enlarged, both before
+the tanh; its kernel then starts at zero, so that an untrained stage returns the small picture. The
+paper's has no such path: all that the large picture keeps, it has to draw again.
+
 To 128 pixels the generator has 2 residual blocks and one doubling less, the discriminator one
 halving and one 1x1 convolution less. Convolutions have no bias, but for the joint one.
 
 Reference: StackGAN, section 3.3, arXiv:1612.03242; widths and the discriminator's end as in its
-authors' published code.
+authors' published code. To learn the difference to an enlarged picture: VDSR, arXiv:1511.04587.
 """
 
 from __future__ import annotations
@@ -54,12 +58,13 @@ import jax
 import jax.numpy as jnp
 
 from t2igan.models.conditioning import ConditioningAugmentation
-from t2igan.models.layers import Conv, batch_norm, dense, leaky_relu
+from t2igan.models.layers import Conv, batch_norm, dense, glorot_uniform, leaky_relu
 from t2igan.models.stage1 import Discriminator, JointConv, resolution_steps
 from t2igan.models.text import FROZEN, STAGE1, Text, WordVectors, flatten
 
 _HALVINGS = 2  # of the small picture
 _ENLARGEMENTS = (2, 4)
+_BRIGHTEST = 0.99  # of the enlarged picture: what tanh returns exactly 1 for is not finite
 
 
 def check_sizes(small: int, large: int) -> int:
@@ -101,6 +106,7 @@ class Generator2(nn.Module):
       cond_dim: width of the augmented condition.
       dtype: of the computation; parameters, statistics and pictures are float32.
       axis_name: mapped axis for batch statistics over all replicas, or None.
+      refine: add what is drawn to the small picture, instead of drawing all anew.
     """
 
     stage1: nn.Module
@@ -110,6 +116,7 @@ class Generator2(nn.Module):
     cond_dim: int = 128
     dtype: jnp.dtype = jnp.float32
     axis_name: str | None = None
+    refine: bool = False
 
     @nn.compact
     def __call__(
@@ -143,8 +150,16 @@ class Generator2(nn.Module):
         for step in range(1, _HALVINGS + times.bit_length()):
             features = max(1, width >> step)
             x = nn.relu(self._conv_norm(x, train, features, 3, upsample=True))
-        image = jnp.tanh(Conv(3, 3, dtype=self.dtype)(x).astype(jnp.float32))
+        start = nn.initializers.zeros if self.refine else glorot_uniform
+        drawn = Conv(3, 3, kernel_init=start, dtype=self.dtype)(x).astype(jnp.float32)
+        image = jnp.tanh(drawn + self._enlarged(small) if self.refine else drawn)
         return {"image": image, "small": small, "mu": mu, "log_sigma": log_sigma}
+
+    def _enlarged(self, small: jax.Array) -> jax.Array:
+        """The small picture at the large one's size, as what tanh makes it of."""
+        shape = (small.shape[0], self.image_size, self.image_size, 3)
+        large = jax.image.resize(small, shape, "linear")
+        return jnp.arctanh(jnp.clip(large, -_BRIGHTEST, _BRIGHTEST))
 
     def _conv_norm(
         self, x: jax.Array, train: bool, features: int, size: int, **options: int | bool

@@ -44,6 +44,7 @@ def build_on(stage1: Recipe, config: Any, image_size: int) -> StackGAN:
             model.cond_dim,
             dtype,
             axis_name,
+            model.refine,
         ),
         discriminator=Discriminator2(
             image_size,

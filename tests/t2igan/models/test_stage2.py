@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
+from PIL import Image
 
 from t2igan.models.layers import leaky_relu
 from t2igan.models.stage1 import Generator
@@ -201,6 +202,48 @@ def test_the_caption_is_read_again_by_the_second_stage(narrow):
     out = narrow.draw(narrow.variables | {"frozen": silent}, same)
     assert jnp.abs(out["small"]).max() == 0.0
     assert jnp.abs(out["image"][0] - out["image"][1]).max() > 1e-5
+
+
+@pytest.fixture(scope="module")
+def refining(narrow):
+    """The same with `refine`, its parameters as they start."""
+    module = narrow.module.clone(refine=True)
+    frozen = narrow.variables["frozen"]
+
+    @jax.jit
+    def made(frozen):
+        rngs = {"params": jax.random.key(0)}
+        return module.apply({"frozen": frozen}, TEXT, narrow.noise, train=False, rngs=rngs, **MADE)
+
+    out, variables = made(frozen)
+    return SimpleNamespace(module=module, variables=variables | {"frozen": frozen}, out=out)
+
+
+def test_refining_has_the_tables_parameters_too(narrow, refining):
+    assert counts(refining.variables) == counts(narrow.variables)
+
+
+def test_refining_starts_from_the_small_picture(refining):
+    """Enlarged by Pillow, but for what lies outside the range that a tanh can be asked for."""
+    small, large = (np.asarray(refining.out[name]) for name in ("small", "image"))
+    assert small.std() > 0.05
+    bands = [Image.fromarray(band) for band in np.moveaxis(small[0], -1, 0)]
+    enlarged = [band.resize((16, 16), Image.Resampling.BILINEAR) for band in bands]
+    expected = np.clip(np.stack([np.asarray(band) for band in enlarged], -1), -0.99, 0.99)
+    np.testing.assert_allclose(large[0], expected, atol=1e-5)
+
+
+def test_refining_learns_from_its_first_step(narrow, refining):
+    """Its last kernel, zero at the start, has a gradient, and the picture can go either way."""
+
+    def brightness(params):
+        variables = refining.variables | {"params": params}
+        return refining.module.apply(variables, TEXT, narrow.noise, train=False)["image"].mean()
+
+    params = refining.variables["params"]
+    last = max(params, key=lambda name: int(name.rpartition("_")[2]) if "Conv" in name else -1)
+    assert not np.any(params[last]["kernel"])
+    assert np.any(jax.jit(jax.grad(brightness))(params)[last]["kernel"])
 
 
 def test_without_a_first_stage_it_says_so(narrow):
