@@ -12,7 +12,9 @@ def get_config() -> ConfigDict:
     """The report's networks and losses with today's running habits (EMA on, one step a batch)."""
     config = ConfigDict()
     config.recipe = "stackgan"  # the file in t2igan/recipes that says which networks and losses
-    config.stage1 = ""  # stackgan2: folder of the finished run whose pictures it enlarges
+    # Folder of the finished run whose pictures are enlarged, for stackgan2, caption_contrast and
+    # projected, whose generator is then StackGAN's second stage.
+    config.stage1 = ""
     config.seed = 0  # of weights, shuffling, captions drawn and noise: same seed, same run
     config.use_compilation_cache = True  # keep compiled steps on disk: later starts are quick
     config.data = _data()
@@ -49,9 +51,12 @@ def _model() -> ConfigDict:
     # Discriminator's channels after its first layer, doubled at each halving; projected: channels
     # of each mixed map, its heads having twice as many.
     model.df_dim = 64
+    # projected: pictures of a step among which the discriminator is shown how much they differ; it
+    # divides each device's pictures. 0 = it is not shown.
+    model.spread_group = 0
     model.cond_dim = 128  # width of the conditioning vector c
     model.z_dim = 100  # width of the noise z
-    model.refine = False  # stackgan2: add what is drawn to the small picture, enlarged
+    model.refine = False  # second stages: add what is drawn to the small picture, enlarged
     model.text_compressor_dim = 128  # stackgan: width of the caption as the discriminator sees it
     model.text_dim = 128  # other recipes: width of the encoded caption, in both networks
     # Other recipes: "flat", "attention" or "transformer" over the words; where the data set was
@@ -76,6 +81,8 @@ def _loss() -> ConfigDict:
     loss.head_start_steps = 0  # first steps, in which the discriminator alone learns, that alone
     loss.matching_gp_weight = 2.0  # matching_hinge: of E ||gradient||^matching_gp_power; 0 = off
     loss.matching_gp_power = 6.0  # of the gradient's norm in that penalty
+    # Second stages: of the difference between the picture, shrunk, and the first stage's; 0 = off.
+    loss.downscaling_weight = 0.0
     # Penalties on the discriminator's gradient, for every recipe; half the weight is applied.
     loss.r1_weight = 0.0  # on real pictures; 0 = off
     loss.r2_weight = 0.0  # on generated pictures; 0 = off

@@ -41,6 +41,24 @@ def kl_to_standard_normal(mu: jax.Array, log_sigma: jax.Array) -> jax.Array:
     return jnp.mean(-log_sigma + 0.5 * (-1.0 + jnp.exp(2.0 * log_sigma) + mu**2))
 
 
+def downscaling(large: jax.Array, small: jax.Array) -> jax.Array:
+    """Mean squared difference of the large pictures, shrunk, and the small ones.
+
+    Args:
+      large: [B, kS, kS, 3]; each k x k square counts by its mean.
+      small: [B, S, S, 3], cut off at -1 and 1.
+
+    Returns:
+      [] loss, >= 0.
+
+    Reference: the downscaling loss of PULSE, section 3.1, arXiv:2003.03808.
+    """
+    batch, size, _, channels = small.shape
+    times = large.shape[1] // size
+    shrunk = large.reshape(batch, size, times, size, times, channels).mean(axis=(2, 4))
+    return jnp.mean(jnp.square(shrunk - jnp.clip(small, -1.0, 1.0)))
+
+
 def matching_aware_discriminator(
     real_logits: jax.Array,
     wrong_logits: jax.Array,

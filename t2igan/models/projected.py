@@ -5,9 +5,11 @@ already real and generated pictures are told apart at once; what is trained is s
 generator learns from many times fewer pictures. As in the paper, random 1x1 convolutions that are
 never trained mix each map's channels, and coarser maps are added to finer ones, so that no head
 can live on a few channels alone. Here each place of each map is judged together with the caption,
-and the heads have neither batch norm nor spectral norm.
+and the heads have neither batch norm nor spectral norm. They may be shown how much the pictures
+of a step differ: a generator that draws few pictures, for whatever caption, is told by that.
 
-Reference: Projected GANs, Sauer et al. 2021, sections 3.2 and 4, arXiv:2111.01007.
+Reference: Projected GANs, Sauer et al. 2021, sections 3.2 and 4, arXiv:2111.01007; how much
+pictures differ, Karras et al. 2018, section 3, arXiv:1710.10196, in groups, as later there.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from input_pipeline.errors import UserError
 from t2igan.imagenet.feature_maps import feature_maps, map_sizes
 from t2igan.models.layers import Conv, dense, leaky_relu
 from t2igan.models.plain_forms import upsample_nearest
@@ -37,17 +40,42 @@ class FrozenMix(nn.Module):
         return x @ jax.lax.stop_gradient(kernel).astype(x.dtype)
 
 
+def group_spread(x: jax.Array, size: int) -> jax.Array:
+    """Returns [B, 1, 1, 1]: the deviation within its group of x [B, H, W, C], a mean over H, W, C.
+
+    Args:
+      x: features of pictures in the order of the batch.
+      size: pictures of a group; a picture alone is a group of its own.
+
+    Raises:
+      UserError: the pictures do not make whole groups.
+    """
+    if x.shape[0] == 1:
+        size = 1
+    if x.shape[0] % size:
+        raise UserError(
+            f"config.model.spread_group={size}: each device has {x.shape[0]} pictures a step, "
+            "which must be a multiple of it"
+        )
+    groups = x.astype(jnp.float32).reshape(-1, size, *x.shape[1:])
+    deviation = jnp.sqrt(jnp.var(groups, axis=1) + 1e-8)  # has a gradient where all are alike
+    spread = jnp.repeat(deviation.mean(axis=(1, 2, 3)), size)
+    return spread[:, None, None, None].astype(x.dtype)
+
+
 class Head(nn.Module):
     """Looks at one map, and judges each place of what it makes of it with the caption.
 
     Attributes:
       size: pixels of the map; they are halved down to 4.
       features: channels.
+      group: pictures among which it is shown how much they differ; 0: it is not.
       dtype: of the computation.
     """
 
     size: int
     features: int
+    group: int = 0
     dtype: jnp.dtype = jnp.float32
 
     def setup(self) -> None:
@@ -60,10 +88,16 @@ class Head(nn.Module):
         self.logit = dense(1, self.dtype)
 
     def look(self, x: jax.Array) -> jax.Array:
-        """Returns [B, H, W, features], H and W at most 4, of a map [B, size, size, C]."""
+        """Returns [B, H, W, features], H and W at most 4, of a map [B, size, size, C].
+
+        With a group the spread is one channel more.
+        """
         for conv in self.looks:
             x = leaky_relu(conv(x))
-        return x
+        if not self.group:
+            return x
+        spread = jnp.broadcast_to(group_spread(x, self.group), (*x.shape[:3], 1))
+        return jnp.concatenate([x, spread], axis=-1)
 
     def judge(self, x: jax.Array, embedding: jax.Array) -> jax.Array:
         """Returns [B, H * W] logits."""
@@ -80,6 +114,8 @@ class Discriminator(nn.Module):
       df_dim: channels of a mixed map; the heads have twice as many.
       text_dim: width of the encoded caption.
       text_encoder: see `TextEncoder`.
+      group: pictures among which the heads are shown how much they differ, see `group_spread`;
+        0: they are not.
       dtype: of the computation; parameters and logits are float32.
     """
 
@@ -87,12 +123,13 @@ class Discriminator(nn.Module):
     df_dim: int = 32
     text_dim: int = 64
     text_encoder: str = "attention"
+    group: int = 0
     dtype: jnp.dtype = jnp.float32
 
     def setup(self) -> None:
         sizes = map_sizes(self.image_size)
         self.mixes = [FrozenMix(self.df_dim) for _ in sizes]
-        self.heads = [Head(size, 2 * self.df_dim, self.dtype) for size in sizes]
+        self.heads = [Head(size, 2 * self.df_dim, self.group, self.dtype) for size in sizes]
         self.words = WordVectors(self.dtype)
         self.text = TextEncoder(self.text_encoder, self.text_dim, dtype=self.dtype)
         self.image_embedding = dense(self.text_dim, self.dtype)

@@ -39,14 +39,16 @@ Discriminator of df_dim 64 at 256 pixels: 48,921,729 parameters, 48,908,161 of t
 | flatten, dense | 1 logit | 8,193 |
 
 With `refine` what the last convolution returns is added to the small picture, enlarged, both before
-the tanh; its kernel then starts at zero, so that an untrained stage returns the small picture. The
-paper's has no such path: all that the large picture keeps, it has to draw again.
+the tanh; its kernel then starts at zero, so that an untrained stage returns the small picture. Maps
+of 32x32 and 64x64 are added to those of the same size and width that are made again. The paper's
+has no such paths: all that the large picture keeps goes through 16x16, and is drawn again.
 
 To 128 pixels the generator has 2 residual blocks and one doubling less, the discriminator one
 halving and one 1x1 convolution less. Convolutions have no bias, but for the joint one.
 
 Reference: StackGAN, section 3.3, arXiv:1612.03242; widths and the discriminator's end as in its
-authors' published code. To learn the difference to an enlarged picture: VDSR, arXiv:1511.04587.
+authors' published code. To learn the difference to an enlarged picture: VDSR, arXiv:1511.04587;
+paths between maps of one size: U-Net, arXiv:1505.04597.
 """
 
 from __future__ import annotations
@@ -106,7 +108,7 @@ class Generator2(nn.Module):
       cond_dim: width of the augmented condition.
       dtype: of the computation; parameters, statistics and pictures are float32.
       axis_name: mapped axis for batch statistics over all replicas, or None.
-      refine: add what is drawn to the small picture, instead of drawing all anew.
+      refine: add what is drawn to the small picture and its maps, instead of drawing all anew.
     """
 
     stage1: nn.Module
@@ -136,7 +138,9 @@ class Generator2(nn.Module):
             embedding, noise[eps_name(self.image_size)]
         )
         x = nn.relu(Conv(self.gf_dim, 3, dtype=self.dtype)(small))
+        finer = []
         for step in range(1, _HALVINGS + 1):
+            finer.append(x)
             x = nn.relu(self._conv_norm(x, train, self.gf_dim << step, 4, stride=2))
         width = x.shape[-1]
         tiled = jnp.broadcast_to(
@@ -150,6 +154,8 @@ class Generator2(nn.Module):
         for step in range(1, _HALVINGS + times.bit_length()):
             features = max(1, width >> step)
             x = nn.relu(self._conv_norm(x, train, features, 3, upsample=True))
+            if self.refine and finer:
+                x = x + finer.pop()
         start = nn.initializers.zeros if self.refine else glorot_uniform
         drawn = Conv(3, 3, kernel_init=start, dtype=self.dtype)(x).astype(jnp.float32)
         image = jnp.tanh(drawn + self._enlarged(small) if self.refine else drawn)

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 
 import t2igan.recipes
 from input_pipeline.errors import UserError
-from t2igan import gradient_penalties
+from t2igan import gradient_penalties, losses
 from t2igan.augment import parse_policy
 from t2igan.models.stage1 import resolution_steps
 from t2igan.models.text import Text
@@ -96,6 +96,7 @@ class Recipe(abc.ABC):
       r1_weight: twice the weight of the gradient penalty on real pictures.
       r2_weight: the same on generated pictures.
       penalty_form: of both, see `gradient_penalties.zero_centred`.
+      downscaling_weight: of what a second stage's picture, shrunk, differs from the first stage's.
       text_inputs: what of a caption the networks read: "codes", and "sentence" or not.
       num_others: further captions that a step is given over all replicas, see `Batch.others`.
       head_start_steps: first steps of a run, in which `head_start_loss` alone is learned.
@@ -108,6 +109,7 @@ class Recipe(abc.ABC):
     r1_weight: float = 0.0
     r2_weight: float = 0.0
     penalty_form: str = "exact"
+    downscaling_weight: float = 0.0
     text_inputs: tuple[str, ...] = ("codes",)
     num_others: int = 0
     head_start_steps: int = 0
@@ -134,6 +136,16 @@ class Recipe(abc.ABC):
         self, discriminator: Network, generated: Generated, batch: Batch
     ) -> tuple[jax.Array, Metrics]:
         """Generator's loss and its parts, as a function of what it generated."""
+
+    def downscaling(self, generated: Generated) -> Metrics:
+        """Weighted term of the generator's loss, by metric name; empty where there is none.
+
+        Apart from the loss because it is of what was generated, however the discriminator sees it.
+        """
+        if not self.downscaling_weight:
+            return {}
+        term = losses.downscaling(generated["image"], generated["small"])
+        return {"loss/downscaling": self.downscaling_weight * term}
 
     def head_start_loss(self, discriminator: Network, batch: Batch) -> tuple[jax.Array, Metrics]:
         """What the discriminator learns alone, before there is anything generated to judge.

@@ -15,14 +15,24 @@ import jax.numpy as jnp
 
 from t2igan.models.projected import Discriminator
 from t2igan.recipes import caption_contrast
+from t2igan.recipes.base import Recipe
 from t2igan.recipes.matching_hinge import MatchingHinge
 
 
 def build(config: Any, image_size: int) -> MatchingHinge:
     """Returns the recipe with the widths, weights and types of `config`."""
-    dtype, model = jnp.dtype(config.train.compute_dtype), config.model
-    discriminator = Discriminator(
-        image_size, model.df_dim, model.text_dim, model.text_encoder, dtype=dtype
-    )
     recipe = caption_contrast.build(config, image_size)
-    return dataclasses.replace(recipe, discriminator=discriminator)
+    return dataclasses.replace(recipe, discriminator=_discriminator(config, image_size))
+
+
+def build_on(stage1: Recipe, config: Any, image_size: int) -> MatchingHinge:
+    """Returns the same with StackGAN's second stage as its generator; see caption_contrast's."""
+    recipe = caption_contrast.build_on(stage1, config, image_size)
+    return dataclasses.replace(recipe, discriminator=_discriminator(config, image_size))
+
+
+def _discriminator(config: Any, image_size: int) -> Discriminator:
+    dtype, model = jnp.dtype(config.train.compute_dtype), config.model
+    return Discriminator(
+        image_size, model.df_dim, model.text_dim, model.text_encoder, model.spread_group, dtype
+    )

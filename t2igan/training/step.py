@@ -133,7 +133,7 @@ def eval_step(
     generated = generator(seen.text, noise)
     discriminator = Network(recipe.discriminator, state.d_variables, train=False)
     d_loss, d_metrics = recipe.d_loss(discriminator, generated, seen)
-    g_loss, g_metrics = recipe.g_loss(discriminator, generated, seen)
+    g_loss, g_metrics = _g_loss(recipe, discriminator, generated, generated, seen)
     metrics = {"loss/d": d_loss, "loss/g": g_loss} | d_metrics | g_metrics
     return jax.lax.pmean(metrics, AXIS)
 
@@ -159,7 +159,8 @@ class _Losses:
         return loss + sum(penalties.values()), (metrics | penalties, network.stats)
 
     def g(self, generated: Generated) -> tuple[jax.Array, Metrics]:
-        return self._recipe.g_loss(self._network({}), self._shown(generated), self._seen)
+        shown = self._shown(generated)
+        return _g_loss(self._recipe, self._network({}), shown, generated, self._seen)
 
     def _penalties(self, network: Network, generated: Generated) -> Metrics:
         def penalties() -> Metrics:
@@ -182,6 +183,15 @@ class _Losses:
     def _network(self, replaced: Variables) -> Network:
         variables = self._state.d_variables | replaced
         return Network(self._recipe.discriminator, variables, train=True)
+
+
+def _g_loss(
+    recipe: Recipe, discriminator: Network, shown: Generated, generated: Generated, seen: Batch
+) -> tuple[jax.Array, Metrics]:
+    """The recipe's loss of what the discriminator is shown, and the term of what was generated."""
+    loss, metrics = recipe.g_loss(discriminator, shown, seen)
+    extra = recipe.downscaling(generated)
+    return loss + sum(extra.values()), metrics | extra
 
 
 def _see(recipe: Recipe, batch: Mapping[str, jax.Array], keys: jax.Array) -> Batch:

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image
 
 from t2igan import losses
 
@@ -110,3 +111,16 @@ def test_contrastive_of_two_shares_is_that_of_the_whole():
         for i in (0, 3)
     ]
     np.testing.assert_allclose(np.mean(halves), whole, rtol=1e-5)
+
+
+@pytest.mark.parametrize("times", [2, 4])
+def test_downscaling_is_pillows_reduction(times):
+    """Of float pictures; the small one counts as it is shown, cut off at -1 and 1."""
+    random = np.random.default_rng(0)
+    large = random.uniform(-1.0, 1.0, (2, 8 * times, 8 * times, 3)).astype(np.float32)
+    small = random.uniform(-1.5, 1.5, (2, 8, 8, 3)).astype(np.float32)
+    bands = np.moveaxis(large, -1, 1).reshape(6, 8 * times, 8 * times)
+    shrunk = np.stack([np.asarray(Image.fromarray(band).reduce(times)) for band in bands])
+    differences = shrunk - np.moveaxis(small.clip(-1.0, 1.0), -1, 1).reshape(6, 8, 8)
+    found = losses.downscaling(jnp.asarray(large), jnp.asarray(small))
+    np.testing.assert_allclose(found, np.mean(differences**2), rtol=1e-5)

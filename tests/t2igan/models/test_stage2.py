@@ -233,6 +233,23 @@ def test_refining_starts_from_the_small_picture(refining):
     np.testing.assert_allclose(large[0], expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("refine", [False, True])
+def test_only_refining_sees_fine_detail(narrow, refine):
+    """With nothing left of the coarsest maps, only the paths beside them lead to the picture."""
+    params = dict(narrow.variables["params"])
+    for norm in ("BatchNorm_7", "BatchNorm_8"):  # of the first two enlarging layers
+        params[norm] = jax.tree.map(np.zeros_like, params[norm])
+    module = narrow.module.clone(refine=refine)
+    draw = jax.jit(lambda variables: module.apply(variables, TEXT, narrow.noise, train=False))
+    out = draw(narrow.variables | {"params": params})
+    drawn = jnp.arctanh(jnp.clip(out["image"], -0.9999, 0.9999))
+    if refine:
+        large = jax.image.resize(out["small"], (2, 16, 16, 3), "linear")
+        drawn -= jnp.arctanh(jnp.clip(large, -0.99, 0.99))
+    inner = drawn[:, 3:-3, 3:-3]  # next to a border there are zeros
+    assert (jnp.std(inner, axis=(1, 2)).max() > 1e-2) == refine
+
+
 def test_refining_learns_from_its_first_step(narrow, refining):
     """Its last kernel, zero at the start, has a gradient, and the picture can go either way."""
 

@@ -22,6 +22,7 @@ SWITCHED_ON = {
     "loss.r2_weight": 0.5,
     "loss.contrastive_weight": 0.2,
     "augment.policy": "translation,color,cutout",
+    "model.spread_group": 2,
 }
 
 

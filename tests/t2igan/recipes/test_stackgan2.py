@@ -1,5 +1,6 @@
 """A second stage end to end: builds on a finished run, leaves it as it is, needs it only once."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -137,6 +138,43 @@ def test_one_device_gives_what_four_give(finished, config, tmp_path):
             found[name],
             expected[name],
         )
+
+
+@pytest.fixture(scope="module")
+def contrasting(make_words, large_set, untrained_run, tmp_path_factory):
+    """A second stage with caption_contrast's losses and discriminator, two steps on."""
+    folder = tmp_path_factory.mktemp("contrasting") / "run"
+    config = second_config(make_words, large_set, untrained_run)
+    config.recipe = "caption_contrast"
+    config.model.refine = True
+    config.loss.contrastive_weight = 1.0
+    config.loss.contrastive_captions = 4
+    config.loss.downscaling_weight = 2.0
+    config.augment.policy = "color"  # what the discriminator sees is not what is compared
+    config.train.steps = 2
+    assert loop.train(config, folder, num_devices=2) == loop.Outcome(2, 2)
+    return folder
+
+
+def test_other_losses_can_enlarge(contrasting, untrained_run):
+    """Two steps from the first stage's picture on, the large one is still nearly that."""
+    run = t2igan.load(contrasting)
+    large = run.sample(["a red star"], num=2, seed=1)[0].astype(float)
+    small = t2igan.load(untrained_run).sample(["a red star"], num=2, seed=1)[0].astype(float)
+    shrunk = large.reshape(2, 16, 2, 16, 2, 3).mean((2, 4))
+    assert np.corrcoef(shrunk.ravel(), small.ravel())[0, 1] > 0.9
+    lines = (contrasting / "metrics.jsonl").read_text()
+    assert "loss/contrastive_d" in lines
+    assert "loss/kl" not in lines
+
+
+def test_the_downscaling_loss_is_of_the_pictures_as_drawn(contrasting):
+    """Nearly the small picture's at first; a brightness moved by -0.5 to 0.5 alone is 2 / 12."""
+    lines = [json.loads(line) for line in (contrasting / "metrics.jsonl").read_text().splitlines()]
+    first = next(line for line in lines if "loss/downscaling" in line)
+    assert first["step"] == 1
+    assert 0.0 < first["loss/downscaling"] < 0.02
+    assert any("validation/loss/downscaling" in line for line in lines)
 
 
 def test_other_words_are_refused(make_words, untrained_run, tmp_path):
