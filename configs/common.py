@@ -12,8 +12,8 @@ def get_config() -> ConfigDict:
     """The report's networks and losses with today's running habits (EMA on, one step a batch)."""
     config = ConfigDict()
     config.recipe = "stackgan"  # the file in t2igan/recipes that says which networks and losses
-    # Folder of the finished run whose pictures are enlarged, for stackgan2, caption_contrast and
-    # projected, whose generator is then StackGAN's second stage.
+    # Folder of the finished run whose pictures are made large, by stackgan2, caption_contrast or
+    # projected; the two last do it by a small network of their own.
     config.stage1 = ""
     config.seed = 0  # of weights, shuffling, captions drawn and noise: same seed, same run
     config.use_compilation_cache = True  # keep compiled steps on disk: later starts are quick
@@ -56,7 +56,7 @@ def _model() -> ConfigDict:
     model.spread_group = 0
     model.cond_dim = 128  # width of the conditioning vector c
     model.z_dim = 100  # width of the noise z
-    model.refine = False  # second stages: add what is drawn to the small picture, enlarged
+    model.refine = False  # stackgan2: add what is drawn to the small picture, enlarged
     model.text_compressor_dim = 128  # stackgan: width of the caption as the discriminator sees it
     model.text_dim = 128  # other recipes: width of the encoded caption, in both networks
     # Other recipes: "flat", "attention" or "transformer" over the words; where the data set was

@@ -49,6 +49,7 @@ RUNGS = (
             "recipe": "relativistic",
             "loss.r1_weight": 1.0,
             "loss.r2_weight": 1.0,
+            "loss.wrong_weight": 1.0,  # at 0.5 one seed of three stops reading its captions
             "optimizer.d_beta1": 0.0,
             "optimizer.beta2": 0.99,
             "optimizer.g_learning_rate": 2e-4,
@@ -113,6 +114,12 @@ RUNGS = (
         "generator twice as wide",
         "through an ImageNet network",
         {"model.gf_dim": 24},
+        reads_sentences=True,
+    ),
+    _rung(
+        "shown how much pictures differ",
+        "generator twice as wide",
+        {"model.spread_group": 4},
         reads_sentences=True,
     ),
 )

@@ -24,6 +24,7 @@ def get_config() -> ConfigDict:
     config.data.flip = True  # doubles a small set; its captions seldom say left or right
     config.model.gf_dim = 24
     config.model.df_dim = 32
+    config.model.spread_group = 4  # else few pictures come back for many captions
     config.model.z_dim = 32
     config.model.text_dim = 64
     config.model.text_encoder = "sentence+attention"

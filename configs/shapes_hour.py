@@ -4,9 +4,10 @@
     t2igan train --config=configs/shapes_hour.py --workdir=runs/shapes_hour \
         --config.data.dir=data/shapes_100k
 
-On one core, beside other work, it took 103 minutes. Measured on 10,000 test captions: all
-attributes right for 99.9 %, and for 99.8 % of 5,000 with pairs of shape and colour that no training
-picture shows.
+On one core of two, with other work on the other, it took 103 minutes (seed 0, small pages of
+memory), 45 and 50 (seeds 1 and 2, large ones, a quicker machine). Measured on 10,000 test captions:
+all attributes right for 99.93, 99.97 and 100.00 %, and for 99.84, 99.84 and 99.50 % of 5,000 with
+pairs of shape and colour that no training picture shows.
 """
 
 from ml_collections import ConfigDict

@@ -14,11 +14,12 @@ pictures differ, Karras et al. 2018, section 3, arXiv:1710.10196, in groups, as 
 
 from __future__ import annotations
 
+import math
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from input_pipeline.errors import UserError
 from t2igan.imagenet.feature_maps import feature_maps, map_sizes
 from t2igan.models.layers import Conv, dense, leaky_relu
 from t2igan.models.plain_forms import upsample_nearest
@@ -45,18 +46,9 @@ def group_spread(x: jax.Array, size: int) -> jax.Array:
 
     Args:
       x: features of pictures in the order of the batch.
-      size: pictures of a group; a picture alone is a group of its own.
-
-    Raises:
-      UserError: the pictures do not make whole groups.
+      size: pictures of a group. Where it does not divide B, their greatest common divisor.
     """
-    if x.shape[0] == 1:
-        size = 1
-    if x.shape[0] % size:
-        raise UserError(
-            f"config.model.spread_group={size}: each device has {x.shape[0]} pictures a step, "
-            "which must be a multiple of it"
-        )
+    size = math.gcd(size, x.shape[0])
     groups = x.astype(jnp.float32).reshape(-1, size, *x.shape[1:])
     deviation = jnp.sqrt(jnp.var(groups, axis=1) + 1e-8)  # has a gradient where all are alike
     spread = jnp.repeat(deviation.mean(axis=(1, 2, 3)), size)

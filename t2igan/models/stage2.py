@@ -94,6 +94,32 @@ def eps_name(image_size: int) -> str:
     return f"eps_{image_size}"
 
 
+def draw_small(
+    frozen: Mapping, stage1: nn.Module, text: Text, noise: Mapping[str, jax.Array]
+) -> jax.Array:
+    """Returns [B, s, s, 3], the first stage's picture; its running statistics are used.
+
+    Args:
+      frozen: the collection of that name of the second stage, as `frozen_variables` makes it.
+      stage1: the first stage's generator.
+      text: the captions.
+      noise: the first stage's, and others that are not its own.
+
+    Raises:
+      ValueError: there is no first stage in it.
+    """
+    if STAGE1 not in frozen:
+        raise ValueError("no first stage: pass frozen_variables(word_vectors, stage1)")
+    stored = frozen[STAGE1]
+    variables = {
+        "params": stored["params"],
+        "batch_stats": stored.get("batch_stats", {}),
+        FROZEN: {"words": frozen["words"], **stored.get(FROZEN, {})},
+    }
+    # A module of its own, not part of the second stage: its variables are no parameters there.
+    return stage1.clone(parent=None).apply(variables, text, noise, train=False)["image"]
+
+
 class Generator2(nn.Module):
     """Returns {"image" [B, S, S, 3] in [-1, 1], "small" [B, s, s, 3], "mu", "log_sigma"}.
 
@@ -132,7 +158,7 @@ class Generator2(nn.Module):
           train: batch statistics instead of running ones, in this stage.
         """
         times = check_sizes(self.stage1_size, self.image_size)
-        small = self._draw_small(text, noise)
+        small = draw_small(self.variables[FROZEN], self.stage1, text, noise)
         embedding = flatten(WordVectors(self.dtype, name="words")(text))
         c, mu, log_sigma = ConditioningAugmentation(self.cond_dim, self.dtype, name="conditioning")(
             embedding, noise[eps_name(self.image_size)]
@@ -172,19 +198,6 @@ class Generator2(nn.Module):
     ) -> jax.Array:
         x = Conv(features, size, dtype=self.dtype, **options)(x)
         return batch_norm(self.axis_name, self.dtype)(x, use_running_average=not train)
-
-    def _draw_small(self, text: Text, noise: Mapping[str, jax.Array]) -> jax.Array:
-        frozen = self.variables[FROZEN]
-        if STAGE1 not in frozen:
-            raise ValueError("no first stage: pass frozen_variables(word_vectors, stage1)")
-        stored = frozen[STAGE1]
-        variables = {
-            "params": stored["params"],
-            "batch_stats": stored.get("batch_stats", {}),
-            FROZEN: {"words": frozen["words"], **stored.get(FROZEN, {})},
-        }
-        # A module of its own, not part of this one: its variables are no parameters here.
-        return self.stage1.clone(parent=None).apply(variables, text, noise, train=False)["image"]
 
 
 class Discriminator2(Discriminator):

@@ -12,10 +12,11 @@ from typing import Any
 import jax.numpy as jnp
 
 from t2igan.models.compact import Discriminator, Generator
+from t2igan.models.refiner import Refiner
+from t2igan.models.stage2 import check_sizes
 from t2igan.models.text_encoders import text_inputs
 from t2igan.recipes.base import Recipe
 from t2igan.recipes.matching_hinge import MatchingHinge, hinge_options
-from t2igan.recipes.stackgan2 import second_generator
 
 
 def build(config: Any, image_size: int) -> MatchingHinge:
@@ -36,15 +37,28 @@ def build(config: Any, image_size: int) -> MatchingHinge:
 
 
 def build_on(stage1: Recipe, config: Any, image_size: int) -> MatchingHinge:
-    """Returns the same with StackGAN's second stage as its generator.
+    """Returns the same with a generator that makes a first stage's picture large.
 
     Args:
       stage1: of the run that draws the small picture; any recipe.
       config: of the second stage.
       image_size: pixels, 2 or 4 times the first stage's.
     """
-    recipe = build(config, image_size)
-    read = {*stage1.text_inputs, *recipe.text_inputs}
+    check_sizes(stage1.image_size, image_size)
+    model, recipe = config.model, build(config, image_size)
+    dtype = jnp.dtype(config.train.compute_dtype)
     return dataclasses.replace(
-        recipe, text_inputs=tuple(sorted(read)), **second_generator(stage1, config, image_size)
+        recipe,
+        generator=Refiner(
+            stage1.generator,
+            image_size,
+            model.gf_dim,
+            model.text_dim,
+            model.text_encoder,
+            model.cond_dim,
+            dtype=dtype,
+        ),
+        noise_dims=stage1.noise_dims,
+        text_inputs=tuple(sorted({*stage1.text_inputs, *recipe.text_inputs})),
+        downscaling_weight=config.loss.downscaling_weight,
     )

@@ -31,10 +31,21 @@ def build_on(stage1: Recipe, config: Any, image_size: int) -> StackGAN:
       config: of the second stage.
       image_size: pixels, 2 or 4 times the first stage's.
     """
+    check_sizes(stage1.image_size, image_size)
     dtype = jnp.dtype(config.train.compute_dtype)
     axis_name = "data" if config.train.sync_batch_norm else None
     model = config.model
     return StackGAN(
+        generator=Generator2(
+            stage1.generator,
+            stage1.image_size,
+            image_size,
+            model.gf_dim,
+            model.cond_dim,
+            dtype,
+            axis_name,
+            model.refine,
+        ),
         discriminator=Discriminator2(
             image_size,
             model.df_dim,
@@ -43,34 +54,12 @@ def build_on(stage1: Recipe, config: Any, image_size: int) -> StackGAN:
             dtype,
             axis_name,
         ),
+        noise_dims={**stage1.noise_dims, eps_name(image_size): model.cond_dim},
         image_size=image_size,
         text_inputs=stage1.text_inputs,
+        downscaling_weight=config.loss.downscaling_weight,
         kl_weight=config.loss.kl_weight,
         real_target=config.loss.real_target,
         generator_target=config.loss.generator_target,
         **shared_options(config),
-        **second_generator(stage1, config, image_size),
     )
-
-
-def second_generator(stage1: Recipe, config: Any, image_size: int) -> dict[str, Any]:
-    """Returns the fields of a `Recipe` that make a second stage of it: generator, noise, a weight.
-
-    Raises:
-      ValueError: pictures of that size cannot be made of the first stage's.
-    """
-    check_sizes(stage1.image_size, image_size)
-    model = config.model
-    generator = Generator2(
-        stage1.generator,
-        stage1.image_size,
-        image_size,
-        model.gf_dim,
-        model.cond_dim,
-        jnp.dtype(config.train.compute_dtype),
-        "data" if config.train.sync_batch_norm else None,
-        model.refine,
-    )
-    noise_dims = {**stage1.noise_dims, eps_name(image_size): model.cond_dim}
-    weight = config.loss.downscaling_weight
-    return {"generator": generator, "noise_dims": noise_dims, "downscaling_weight": weight}

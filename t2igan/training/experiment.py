@@ -135,6 +135,7 @@ def open_experiment(
         raise UserError("no data set given: add --config.data.dir=DATASET, made by t2igan prepare")
     mesh = _mesh(num_devices)
     _check_batch(config.train.batch_size, mesh)
+    _check_groups(config, mesh)
     dataset = open_dataset(config.data.dir)
     first = first_stage.find(config, dataset, workdir)
     recipe = recipes.build(config, dataset.image_size, first and first.recipe)
@@ -186,4 +187,14 @@ def _check_batch(batch_size: int, mesh: Mesh) -> None:
         raise UserError(
             f"config.train.batch_size={batch_size} cannot be divided over {count} devices: "
             f"{near} can"
+        )
+
+
+def _check_groups(config: ConfigDict, mesh: Mesh) -> None:
+    """Groups over several devices would each be of what one of them has."""
+    group, share = config.model.spread_group, config.train.batch_size // mesh.size
+    if group and share % group:
+        raise UserError(
+            f"config.model.spread_group={group} does not divide the {share} pictures of a step on "
+            f"each of {mesh.size} devices"
         )

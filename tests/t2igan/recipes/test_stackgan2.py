@@ -12,6 +12,8 @@ import t2igan
 from input_pipeline.errors import UserError
 from t2igan import config as configs
 from t2igan.cli import main
+from t2igan.models import projected
+from t2igan.recipes import base
 from t2igan.training import loop
 from t2igan.training.checkpoints import restore_item
 from t2igan.training.experiment import open_experiment
@@ -146,7 +148,6 @@ def contrasting(make_words, large_set, untrained_run, tmp_path_factory):
     folder = tmp_path_factory.mktemp("contrasting") / "run"
     config = second_config(make_words, large_set, untrained_run)
     config.recipe = "caption_contrast"
-    config.model.refine = True
     config.loss.contrastive_weight = 1.0
     config.loss.contrastive_captions = 4
     config.loss.downscaling_weight = 2.0
@@ -166,6 +167,20 @@ def test_other_losses_can_enlarge(contrasting, untrained_run):
     lines = (contrasting / "metrics.jsonl").read_text()
     assert "loss/contrastive_d" in lines
     assert "loss/kl" not in lines
+
+
+def test_projected_makes_large_by_the_same_network(config):
+    """Its own discriminator, and the generator and noise of caption_contrast's second stage."""
+    stage1 = open_experiment(config).first_stage.recipe
+    config = configs.ConfigDict(config.to_dict())
+    config.loss.downscaling_weight = 3.0
+    made = []
+    for config.recipe in ("caption_contrast", "projected"):
+        made.append(base.build(config, LARGE, stage1))
+    assert made[0].generator == made[1].generator
+    assert made[0].noise_dims == made[1].noise_dims == stage1.noise_dims
+    assert {recipe.downscaling_weight for recipe in made} == {3.0}
+    assert isinstance(made[1].discriminator, projected.Discriminator)
 
 
 def test_the_downscaling_loss_is_of_the_pictures_as_drawn(contrasting):

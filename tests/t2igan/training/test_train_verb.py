@@ -66,6 +66,7 @@ def test_the_parameter_table_adds_up():
     ("flags", "message"),
     [
         (["--config.train.batch_size=7"], "batch_size=7 cannot be divided over 4 devices"),
+        (["--config.model.spread_group=4"], "spread_group=4 does not divide the 2 pictures"),
         (["--devices=9"], "--devices=9"),
         (["--devices=-1"], "--devices=-1"),
         (["--process_id=1"], "go together"),
