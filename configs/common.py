@@ -83,6 +83,9 @@ def _loss() -> ConfigDict:
     loss.matching_gp_power = 6.0  # of the gradient's norm in that penalty
     # Second stages: of the difference between the picture, shrunk, and the first stage's; 0 = off.
     loss.downscaling_weight = 0.0
+    # caption_contrast and projected on a first stage: of how far real pictures, shrunk and made
+    # large again, are from what they were; 0 = off.
+    loss.enlarging_weight = 0.0
     # Penalties on the discriminator's gradient, for every recipe; half the weight is applied.
     loss.r1_weight = 0.0  # on real pictures; 0 = off
     loss.r2_weight = 0.0  # on generated pictures; 0 = off

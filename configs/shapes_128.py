@@ -24,7 +24,8 @@ def get_config() -> ConfigDict:
     config.loss.contrastive_weight = 1.0
     config.loss.contrastive_temperature = 0.05
     config.loss.downscaling_weight = 10.0
-    config.loss.head_start_steps = 1000
+    config.loss.enlarging_weight = 100.0
+    config.loss.head_start_steps = 500
     config.optimizer.g_beta1 = 0.0
     config.optimizer.beta2 = 0.99
     config.optimizer.eps = 1e-8

@@ -41,11 +41,18 @@ def kl_to_standard_normal(mu: jax.Array, log_sigma: jax.Array) -> jax.Array:
     return jnp.mean(-log_sigma + 0.5 * (-1.0 + jnp.exp(2.0 * log_sigma) + mu**2))
 
 
+def shrunk(large: jax.Array, size: int) -> jax.Array:
+    """Returns [B, size, size, 3] of large [B, k * size, k * size, 3]: each k x k square's mean."""
+    batch, full, _, channels = large.shape
+    times = full // size
+    return large.reshape(batch, size, times, size, times, channels).mean(axis=(2, 4))
+
+
 def downscaling(large: jax.Array, small: jax.Array) -> jax.Array:
     """Mean squared difference of the large pictures, shrunk, and the small ones.
 
     Args:
-      large: [B, kS, kS, 3]; each k x k square counts by its mean.
+      large: [B, kS, kS, 3].
       small: [B, S, S, 3], cut off at -1 and 1.
 
     Returns:
@@ -53,10 +60,8 @@ def downscaling(large: jax.Array, small: jax.Array) -> jax.Array:
 
     Reference: the downscaling loss of PULSE, section 3.1, arXiv:2003.03808.
     """
-    batch, size, _, channels = small.shape
-    times = large.shape[1] // size
-    shrunk = large.reshape(batch, size, times, size, times, channels).mean(axis=(2, 4))
-    return jnp.mean(jnp.square(shrunk - jnp.clip(small, -1.0, 1.0)))
+    difference = shrunk(large, small.shape[1]) - jnp.clip(small, -1.0, 1.0)
+    return jnp.mean(jnp.square(difference))
 
 
 def matching_aware_discriminator(

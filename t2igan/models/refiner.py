@@ -50,12 +50,16 @@ class Refiner(nn.Module):
     layers: int = 4
     dtype: jnp.dtype = jnp.float32
 
-    @nn.compact
     def __call__(
         self, text: Text, noise: Mapping[str, jax.Array], *, train: bool
     ) -> dict[str, jax.Array]:
         """Draws one image a caption; all noise is the first stage's."""
         small = draw_small(self.variables[FROZEN], self.stage1, text, noise)
+        return {"image": self.enlarge(small, text, train=train), "small": small}
+
+    @nn.compact
+    def enlarge(self, small: jax.Array, text: Text, *, train: bool) -> jax.Array:
+        """Returns [B, S, S, 3] of small pictures [B, s, s, 3] with a caption each."""
         vectors = WordVectors(self.dtype, name="words")(text)
         encoder = TextEncoder(self.text_encoder, self.text_dim, dtype=self.dtype, name="text")
         embedding = encoder(vectors, word_mask(text), text.get("sentence"))
@@ -72,4 +76,4 @@ class Refiner(nn.Module):
         drawn = Conv(3, 3, use_bias=True, kernel_init=zeros, dtype=self.dtype, name="image")(x)
         shape = (small.shape[0], self.image_size, self.image_size, 3)
         large = jax.image.resize(jnp.clip(small, -1.0, 1.0), shape, "linear")
-        return {"image": large + drawn.astype(jnp.float32), "small": small}
+        return large + drawn.astype(jnp.float32)

@@ -97,6 +97,9 @@ class Recipe(abc.ABC):
       r2_weight: the same on generated pictures.
       penalty_form: of both, see `gradient_penalties.zero_centred`.
       downscaling_weight: of what a second stage's picture, shrunk, differs from the first stage's.
+      enlarging_weight: of what real pictures, shrunk and made large by a second stage's generator,
+        differ from what they were; where it is not 0 the generator has a method
+        `enlarge(small [B, s, s, 3], text, train=) -> [B, S, S, 3]`.
       text_inputs: what of a caption the networks read: "codes", and "sentence" or not.
       num_others: further captions that a step is given over all replicas, see `Batch.others`.
       head_start_steps: first steps of a run, in which `head_start_loss` alone is learned.
@@ -110,6 +113,7 @@ class Recipe(abc.ABC):
     r2_weight: float = 0.0
     penalty_form: str = "exact"
     downscaling_weight: float = 0.0
+    enlarging_weight: float = 0.0
     text_inputs: tuple[str, ...] = ("codes",)
     num_others: int = 0
     head_start_steps: int = 0
@@ -137,15 +141,26 @@ class Recipe(abc.ABC):
     ) -> tuple[jax.Array, Metrics]:
         """Generator's loss and its parts, as a function of what it generated."""
 
-    def downscaling(self, generated: Generated) -> Metrics:
-        """Weighted term of the generator's loss, by metric name; empty where there is none.
+    def second_stage_terms(self, generated: Generated, image: jax.Array) -> Metrics:
+        """Weighted terms of the generator's loss, by metric name; none where their weights are 0.
 
-        Apart from the loss because it is of what was generated, however the discriminator sees it.
+        Apart from the loss because they are of pictures as they are, however the discriminator
+        sees them.
+
+        Args:
+          generated: the generator's outputs, with "enlarged" where there is an enlarging_weight.
+          image: [B, S, S, 3] real pictures.
+
+        Reference: the enlarging term, SRGAN, eq. 4, arXiv:1609.04802.
         """
-        if not self.downscaling_weight:
-            return {}
-        term = losses.downscaling(generated["image"], generated["small"])
-        return {"loss/downscaling": self.downscaling_weight * term}
+        found = {}
+        if self.downscaling_weight:
+            term = losses.downscaling(generated["image"], generated["small"])
+            found["loss/downscaling"] = self.downscaling_weight * term
+        if self.enlarging_weight:
+            term = jnp.mean(jnp.square(generated["enlarged"] - image))
+            found["loss/enlarging"] = self.enlarging_weight * term
+        return found
 
     def head_start_loss(self, discriminator: Network, batch: Batch) -> tuple[jax.Array, Metrics]:
         """What the discriminator learns alone, before there is anything generated to judge.

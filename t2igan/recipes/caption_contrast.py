@@ -61,4 +61,5 @@ def build_on(stage1: Recipe, config: Any, image_size: int) -> MatchingHinge:
         noise_dims=stage1.noise_dims,
         text_inputs=tuple(sorted({*stage1.text_inputs, *recipe.text_inputs})),
         downscaling_weight=config.loss.downscaling_weight,
+        enlarging_weight=config.loss.enlarging_weight,
     )

@@ -21,6 +21,7 @@ _LEAST = {
     "loss.contrastive_captions": 0,
     "loss.contrastive_weight": 0,
     "loss.downscaling_weight": 0,
+    "loss.enlarging_weight": 0,
     "loss.head_start_steps": 0,
     "loss.kl_weight": 0,
     "loss.matching_gp_weight": 0,

@@ -11,7 +11,8 @@ import optax
 
 from input_pipeline.device import AXIS
 from t2igan.augment import augment, parse_policy
-from t2igan.images import to_unit_range
+from t2igan.images import soften, to_unit_range
+from t2igan.losses import shrunk
 from t2igan.recipes.base import Batch, Generated, Metrics, Network, Recipe, Variables
 from t2igan.training.optimizers import Optimizers
 from t2igan.training.randomness import example_keys, example_noise, named_key, step_key
@@ -50,7 +51,7 @@ def train_step(
 
     def generate(params: Variables) -> tuple[Mapping[str, jax.Array], Variables]:
         network = Network(recipe.generator, state.g_variables | {"params": params}, train=True)
-        return network(seen.text, noise), network.stats
+        return _generated(recipe, network, seen, noise), network.stats
 
     generated, pull_back, g_stats = jax.vjp(generate, state.g_params, has_aux=True)
     losses = _Losses(recipe, state, seen, config)
@@ -130,10 +131,10 @@ def eval_step(
     seen = _see(recipe, batch, example_keys(named_key(key, "losses"), batch["index"]))
     noise = example_noise(key, batch["index"], recipe.noise_dims)
     generator = Network(recipe.generator, state.sampling_variables, train=False)
-    generated = generator(seen.text, noise)
+    generated = _generated(recipe, generator, seen, noise)
     discriminator = Network(recipe.discriminator, state.d_variables, train=False)
     d_loss, d_metrics = recipe.d_loss(discriminator, generated, seen)
-    g_loss, g_metrics = _g_loss(recipe, discriminator, generated, generated, seen)
+    g_loss, g_metrics = _g_loss(recipe, discriminator, generated, generated, seen, seen.image)
     metrics = {"loss/d": d_loss, "loss/g": g_loss} | d_metrics | g_metrics
     return jax.lax.pmean(metrics, AXIS)
 
@@ -149,6 +150,7 @@ class _Losses:
         self._recipe, self._state = recipe, state
         self._policy = parse_policy(config.augment.policy)
         self._every = config.loss.penalty_every
+        self._image = seen.image
         self._seen = seen.replace(image=self._augmented(seen.image, seen.keys, "real"))
 
     def d(self, params: Variables, generated: Generated) -> tuple[jax.Array, Any]:
@@ -160,7 +162,8 @@ class _Losses:
 
     def g(self, generated: Generated) -> tuple[jax.Array, Metrics]:
         shown = self._shown(generated)
-        return _g_loss(self._recipe, self._network({}), shown, generated, self._seen)
+        network = self._network({})
+        return _g_loss(self._recipe, network, shown, generated, self._seen, self._image)
 
     def _penalties(self, network: Network, generated: Generated) -> Metrics:
         def penalties() -> Metrics:
@@ -185,12 +188,32 @@ class _Losses:
         return Network(self._recipe.discriminator, variables, train=True)
 
 
+def _generated(
+    recipe: Recipe, generator: Network, seen: Batch, noise: Mapping[str, jax.Array]
+) -> Generated:
+    """The generator's outputs, and real pictures that it made large again, where that is asked.
+
+    These are softened before, as generated pictures are softer than real ones.
+    """
+    generated = generator(seen.text, noise)
+    if not recipe.enlarging_weight:
+        return generated
+    keys = jax.vmap(lambda key: named_key(key, "soften"))(seen.keys)
+    small = soften(shrunk(seen.image, generated["small"].shape[1]), keys)
+    return {**generated, "enlarged": generator(small, seen.text, method="enlarge")}
+
+
 def _g_loss(
-    recipe: Recipe, discriminator: Network, shown: Generated, generated: Generated, seen: Batch
+    recipe: Recipe,
+    discriminator: Network,
+    shown: Generated,
+    generated: Generated,
+    seen: Batch,
+    image: jax.Array,
 ) -> tuple[jax.Array, Metrics]:
-    """The recipe's loss of what the discriminator is shown, and the term of what was generated."""
+    """The recipe's loss of what the discriminator is shown, and the terms of what is not shown."""
     loss, metrics = recipe.g_loss(discriminator, shown, seen)
-    extra = recipe.downscaling(generated)
+    extra = recipe.second_stage_terms(generated, image)
     return loss + sum(extra.values()), metrics | extra
 
 

@@ -1,7 +1,9 @@
-"""Pictures to and from the networks' range."""
+"""Pictures to and from the networks' range, softened, and many as one."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy.ndimage import convolve1d
 
 from t2igan import images
 
@@ -27,3 +29,22 @@ def test_grid_puts_each_picture_in_its_cell():
             np.testing.assert_array_equal(cell, cells[row, column])
     assert (sheet[:2] == 255).all()
     assert (sheet[:, -2:] == 255).all()
+
+
+def test_softened_is_between_the_picture_and_scipys_blur():
+    """Each picture by a share of its own, the same whatever stands beside it."""
+    random = np.random.default_rng(0)
+    pictures = random.uniform(-1.0, 1.0, (5, 12, 10, 3)).astype(np.float32)
+    keys = jax.random.split(jax.random.key(3), 5)
+    found = np.asarray(images.soften(jnp.asarray(pictures), keys))
+    weights = np.array([1, 4, 6, 4, 1]) / 16
+    blurred = pictures
+    for axis in (1, 2):
+        blurred = convolve1d(blurred, weights, axis=axis, mode="nearest")
+    change, whole = found - pictures, blurred - pictures
+    shares = (change * whole).sum((1, 2, 3)) / (whole**2).sum((1, 2, 3))
+    np.testing.assert_allclose(change, shares[:, None, None, None] * whole, atol=1e-6)
+    assert ((shares > 0.0) & (shares < 1.0)).all()
+    assert np.ptp(shares) > 0.2
+    alone = images.soften(jnp.asarray(pictures[3:4]), keys[3:4])
+    np.testing.assert_allclose(alone[0], found[3], atol=1e-6)

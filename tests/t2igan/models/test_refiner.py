@@ -72,6 +72,14 @@ def test_it_starts_from_the_small_picture_as_pillow_enlarges_it(times):
     np.testing.assert_allclose(out["image"], expected, atol=1e-5)
 
 
+def test_any_small_picture_can_be_made_large(trained):
+    """As the first stage's own is: what the loss on real pictures rests on."""
+    enlarge = jax.jit(
+        lambda small: refiner().apply(trained, small, TEXT, train=True, method="enlarge")
+    )
+    np.testing.assert_allclose(enlarge(SMALL), draw(refiner(), trained), atol=1e-5)
+
+
 def test_a_pixel_changes_only_its_neighbourhood(trained):
     """Two 3x3 layers on the small picture, one after doubling and the last: 6 or 7 pixels."""
     before = draw(refiner(), trained)

@@ -151,6 +151,7 @@ def contrasting(make_words, large_set, untrained_run, tmp_path_factory):
     config.loss.contrastive_weight = 1.0
     config.loss.contrastive_captions = 4
     config.loss.downscaling_weight = 2.0
+    config.loss.enlarging_weight = 5.0
     config.augment.policy = "color"  # what the discriminator sees is not what is compared
     config.train.steps = 2
     assert loop.train(config, folder, num_devices=2) == loop.Outcome(2, 2)
@@ -190,6 +191,15 @@ def test_the_downscaling_loss_is_of_the_pictures_as_drawn(contrasting):
     assert first["step"] == 1
     assert 0.0 < first["loss/downscaling"] < 0.02
     assert any("validation/loss/downscaling" in line for line in lines)
+
+
+def test_real_pictures_are_made_large_as_they_are(contrasting):
+    """Each is of one colour: shrunk and enlarged it is itself, until the network has learned."""
+    lines = [json.loads(line) for line in (contrasting / "metrics.jsonl").read_text().splitlines()]
+    first, second = [line["loss/enlarging"] for line in lines if "loss/enlarging" in line]
+    assert first < 1e-9
+    assert second > 1e-9
+    assert any("validation/loss/enlarging" in line for line in lines)
 
 
 def test_other_words_are_refused(make_words, untrained_run, tmp_path):
