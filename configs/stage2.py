@@ -10,13 +10,13 @@ The first stage is any finished run on the same captions, prepared alike but for
 pixels work too. Its generator is copied into this run, which needs the folder only to start.
 
 The paper's numbers for this stage: batch 64, Adam 2e-4 halved every 100 of 600 epochs; the cosine
-here ends as low. Its networks but for two things, which keep what the first stage has right: maps go
-beside the 16x16 ones (`refine`), and the picture, shrunk, is held to the first stage's. The paper's
-own: --config.model.refine=false --config.loss.downscaling_weight=0. Not yet run in full: `--dry_run`
-tells its time on your machine. Short runs on rendered shapes at 128 pixels, gf_dim and df_dim 16,
-32,000 pictures at a constant 2e-4 (8 to 13 minutes of one core), on a first stage of the quickstart's:
-all right 77 % of 1,000 test captions, the paper's own 7.6 %, and enlarging without learning 96.5 %.
-docs/ladder.md has more; for shapes there is configs/shapes_128.py.
+here ends as low. Its networks but for two things, which keep what the first stage has right: maps
+go beside the 16x16 ones (`refine`), and the picture, shrunk, is held to the first stage's. The
+paper's own: --config.model.refine=false --config.loss.downscaling_weight=0. Not yet run in full:
+`--dry_run` tells its time on your machine. Short runs on rendered shapes at 128 pixels, gf_dim and
+df_dim 16, 32,000 pictures at a constant 2e-4 (8 to 13 minutes of one core), on first stages by the
+quickstart's config: 77 % of 1,000 test captions all right, the paper's own 7.6 %. Enlarging without
+learning anything leaves 96.5 %: docs/ladder.md. For shapes there is configs/shapes_128.py.
 """
 
 from ml_collections import ConfigDict
