@@ -82,7 +82,7 @@ def test_photographs_is_the_best_rung_of_the_ladder() -> None:
     from configs import ladder
 
     rung = ladder.get_config("sentences")
-    rung.update_from_flattened_dict(ladder.all_changes("generator twice as wide"))
+    rung.update_from_flattened_dict(ladder.all_changes("shown how much pictures differ"))
     same, found = configs.fields(rung), _load("photographs")
     differ = {name for name in same if same[name] != found[name]}
     looks = {"checkpoint.keep_latest", "train.sample_every", "train.validate_every"}
