@@ -24,7 +24,7 @@ def get_config() -> ConfigDict:
     config.loss.contrastive_weight = 1.0
     config.loss.contrastive_temperature = 0.05
     config.loss.downscaling_weight = 10.0
-    config.loss.enlarging_weight = 100.0
+    config.loss.enlarging_weight = 2000.0
     config.loss.head_start_steps = 500
     config.optimizer.g_beta1 = 0.0
     config.optimizer.beta2 = 0.99
@@ -32,10 +32,10 @@ def get_config() -> ConfigDict:
     config.optimizer.warmup_steps = 100
     config.ema.decay = 0.998
     config.train.batch_size = 16
-    config.train.steps = 6000
-    config.train.sample_every = 1000
-    config.train.validate_every = 1000
+    config.train.steps = 1000
+    config.train.sample_every = 250
+    config.train.validate_every = 250
     config.train.validation_batches = 4
-    config.train.checkpoint_every = 1000
-    config.health.every = 500
+    config.train.checkpoint_every = 250
+    config.health.every = 250
     return config
