@@ -6,7 +6,8 @@
         --config.data.dir=data/shapes_128 --config.stage1=runs/quickstart
     t2igan sample --workdir=runs/shapes_128 --caption="a small red star on the left" --out=star.png
 
-Measured: docs/ladder.md, "The second stage".
+Five minutes of one core. Of 1,000 test captions 98.5 % are all right, where the quickstart's
+pictures enlarged have 96.5 %; compositions 92.7 and 88.9 %: docs/ladder.md, "A second stage".
 """
 
 from ml_collections import ConfigDict
@@ -15,7 +16,7 @@ from configs import common
 
 
 def get_config() -> ConfigDict:
-    """The quickstart's losses and rates, held to the small picture."""
+    """The quickstart's losses and rates; most is learned of real pictures, shrunk."""
     config = common.get_config()
     config.recipe = "caption_contrast"
     config.model.gf_dim = 12
