@@ -24,7 +24,7 @@ def test_every_rung_is_added_to_one_before_it():
     assert rungs.all_changes("head start")["ema.decay"] == 0.998
 
 
-@pytest.mark.parametrize(("arg", "count"), [("", 10), (":sentences", 13)])
+@pytest.mark.parametrize(("arg", "count"), [("", 10), (":sentences", 14)])
 def test_every_rung_is_a_trial_of_the_sweep(tmp_path, arg, count):
     trials = sweep.find_trials([f"--config=configs/ladder.py{arg}"], tmp_path)
     assert len(trials) == count
