@@ -1,4 +1,4 @@
-"""Pictures between the networks' range and what a file holds; softer ones; many as one."""
+"""Pictures between the networks' range and what a file holds; smaller, softer, many as one."""
 
 from __future__ import annotations
 
@@ -40,6 +40,13 @@ def grid(images: np.ndarray, gap: int = 2, background: int = 255) -> np.ndarray:
     return np.pad(sheet, ((0, gap), (0, gap), (0, 0)), constant_values=background)
 
 
+def shrunk(large: jax.Array, size: int) -> jax.Array:
+    """Returns [B, size, size, 3] of large [B, k * size, k * size, 3]: each k x k square's mean."""
+    batch, full, _, channels = large.shape
+    times = full // size
+    return large.reshape(batch, size, times, size, times, channels).mean(axis=(2, 4))
+
+
 def soften(images: jax.Array, keys: jax.Array) -> jax.Array:
     """Returns images [B, H, W, 3] mixed with their blur, each by a share of its own from 0 to 1.
 
@@ -50,8 +57,8 @@ def soften(images: jax.Array, keys: jax.Array) -> jax.Array:
       images: of any range.
       keys: [B] random keys.
 
-    Reference: conditioning augmentation by blur, section 4.2 of Cascaded Diffusion Models,
-    arXiv:2106.15282; here the blur is the binomial one of 5 pixels, deviation 1.
+    Reference: conditioning augmentation by blur, Cascaded Diffusion Models, arXiv:2106.15282; here
+    the blur is the binomial one of 5 pixels, deviation 1.
     """
     share = jax.vmap(jax.random.uniform)(keys)[:, None, None, None]
     blurred = images

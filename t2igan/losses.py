@@ -5,6 +5,8 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from t2igan.images import shrunk
+
 
 def binary_cross_entropy(logits: jax.Array, target: float) -> jax.Array:
     """Mean cross entropy of sigmoid(logits) against one constant target.
@@ -41,13 +43,6 @@ def kl_to_standard_normal(mu: jax.Array, log_sigma: jax.Array) -> jax.Array:
     return jnp.mean(-log_sigma + 0.5 * (-1.0 + jnp.exp(2.0 * log_sigma) + mu**2))
 
 
-def shrunk(large: jax.Array, size: int) -> jax.Array:
-    """Returns [B, size, size, 3] of large [B, k * size, k * size, 3]: each k x k square's mean."""
-    batch, full, _, channels = large.shape
-    times = full // size
-    return large.reshape(batch, size, times, size, times, channels).mean(axis=(2, 4))
-
-
 def downscaling(large: jax.Array, small: jax.Array) -> jax.Array:
     """Mean squared difference of the large pictures, shrunk, and the small ones.
 
@@ -58,7 +53,7 @@ def downscaling(large: jax.Array, small: jax.Array) -> jax.Array:
     Returns:
       [] loss, >= 0.
 
-    Reference: the downscaling loss of PULSE, section 3.1, arXiv:2003.03808.
+    Reference: the downscaling loss of PULSE, arXiv:2003.03808.
     """
     difference = shrunk(large, small.shape[1]) - jnp.clip(small, -1.0, 1.0)
     return jnp.mean(jnp.square(difference))

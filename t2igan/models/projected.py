@@ -9,7 +9,7 @@ and the heads have neither batch norm nor spectral norm. They may be shown how m
 of a step differ: a generator that draws few pictures, for whatever caption, is told by that.
 
 Reference: Projected GANs, Sauer et al. 2021, sections 3.2 and 4, arXiv:2111.01007; how much
-pictures differ, Karras et al. 2018, section 3, arXiv:1710.10196, in groups, as later there.
+pictures differ, Karras et al. 2018, section 3, arXiv:1710.10196, in groups, as in their code.
 """
 
 from __future__ import annotations

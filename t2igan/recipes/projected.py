@@ -26,7 +26,7 @@ def build(config: Any, image_size: int) -> MatchingHinge:
 
 
 def build_on(stage1: Recipe, config: Any, image_size: int) -> MatchingHinge:
-    """Returns the same with StackGAN's second stage as its generator; see caption_contrast's."""
+    """Returns the same with caption_contrast's generator on a first stage; see there."""
     recipe = caption_contrast.build_on(stage1, config, image_size)
     return dataclasses.replace(recipe, discriminator=_discriminator(config, image_size))
 

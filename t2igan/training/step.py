@@ -11,8 +11,7 @@ import optax
 
 from input_pipeline.device import AXIS
 from t2igan.augment import augment, parse_policy
-from t2igan.images import soften, to_unit_range
-from t2igan.losses import shrunk
+from t2igan.images import shrunk, soften, to_unit_range
 from t2igan.recipes.base import Batch, Generated, Metrics, Network, Recipe, Variables
 from t2igan.training.optimizers import Optimizers
 from t2igan.training.randomness import example_keys, example_noise, named_key, step_key

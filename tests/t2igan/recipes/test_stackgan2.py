@@ -155,6 +155,7 @@ def contrasting(make_words, large_set, untrained_run, tmp_path_factory):
     config.augment.policy = "color"  # what the discriminator sees is not what is compared
     config.train.steps = 2
     assert loop.train(config, folder, num_devices=2) == loop.Outcome(2, 2)
+    assert loop.train(config, folder.with_name("one"), num_devices=1) == loop.Outcome(2, 2)
     return folder
 
 
@@ -200,6 +201,16 @@ def test_real_pictures_are_made_large_as_they_are(contrasting):
     assert first < 1e-9
     assert second > 1e-9
     assert any("validation/loss/enlarging" in line for line in lines)
+
+
+def test_what_is_asked_of_a_second_stage_is_the_same_on_one_device(contrasting):
+    def terms(folder):
+        lines = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
+        names = ("loss/downscaling", "loss/enlarging", "grad_norm/g")
+        return [[line[name] for name in names] for line in lines if names[0] in line]
+
+    two, one = terms(contrasting), terms(contrasting.with_name("one"))
+    np.testing.assert_allclose(two, one, rtol=2e-3, atol=1e-9)
 
 
 def test_other_words_are_refused(make_words, untrained_run, tmp_path):
