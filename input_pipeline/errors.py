@@ -1,4 +1,9 @@
-"""The one error that a user's mistake raises."""
+"""The error that a user's mistake raises, and the hint that goes with a misspelled name."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
 
 
 class UserError(Exception):
@@ -7,3 +12,15 @@ class UserError(Exception):
     Its message is one line: what was given, what is allowed, what to do next. The command line
     prints it without a traceback and exits with status 2.
     """
+
+
+def did_you_mean(name: str, names: Iterable[str], cutoff: float = 0.6) -> str:
+    """Returns `; did you mean X?` for the nearest of the names, an empty text where none is near.
+
+    Args:
+      name: as the user gave it.
+      names: that are allowed.
+      cutoff: least similarity, 0 to 1, see `difflib.get_close_matches`.
+    """
+    matches = difflib.get_close_matches(name, list(names), n=1, cutoff=cutoff)
+    return f"; did you mean {matches[0]}?" if matches else ""

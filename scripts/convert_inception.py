@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from input_pipeline.errors import UserError
-from t2igan.metrics import inception_weights
+from t2igan.backbones import inception_weights
 
 
 def main() -> None:

@@ -12,7 +12,8 @@ import argparse
 import sys
 
 from input_pipeline.errors import UserError
-from t2igan import pretrained, sampling
+from t2igan.sampling import pretrained
+from t2igan.sampling import run as sampling
 
 
 def main() -> int:

@@ -22,9 +22,9 @@ from typing import Any
 
 from marked_tables import filled, grid, number
 
-from input_pipeline.dataset import open_dataset
+from input_pipeline.dataset.open import open_dataset
 from input_pipeline.errors import UserError
-from t2igan.run_lines import read_lines
+from input_pipeline.files import read_lines
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = "configs/ladder.py"
@@ -85,7 +85,7 @@ def _parse_flags(argv: Sequence[str] | None) -> argparse.Namespace:
 def _climb(flags: argparse.Namespace, kept: Path) -> None:
     """Trains and measures every rung, and keeps the numbers."""
     from configs import ladder
-    from t2igan.sweep import find_trials
+    from t2igan.sweep.trials import find_trials
 
     sentences = open_dataset(flags.dataset).sentence_encoder is not None
     data = "sentences" if sentences else ""

@@ -23,7 +23,7 @@ from typing import Any
 from marked_tables import filled, grid, number
 
 from input_pipeline.errors import UserError
-from t2igan.run_lines import read_lines
+from input_pipeline.files import read_lines
 
 ROOT = Path(__file__).resolve().parents[1]
 START = "<!-- results: scripts/results_table.py -->"

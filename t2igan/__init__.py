@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from input_pipeline.sentence_encoders import Encode
-    from t2igan.sampling import Run
+    from input_pipeline.text.sentence_encoders import Encode
+    from t2igan.sampling.run import Run
 
 __version__ = "0.1.0"
 
@@ -23,7 +23,9 @@ def load(
       step: of the checkpoint, "latest" or "best".
       sentence_encoder: of a run that was trained with one of your own.
     """
-    from t2igan import sampling  # jax takes a second to import; `t2igan --help` is to be instant
+    from t2igan.sampling import (
+        run as sampling,  # jax takes a second to import; `t2igan --help` is to be instant
+    )
 
     return sampling.load(workdir, step, sentence_encoder)
 
@@ -34,6 +36,6 @@ def load_pretrained(name: str) -> Run:
     Args:
       name: "shapes", which draws captions such as "a small red star on the left".
     """
-    from t2igan import sampling
+    from t2igan.sampling import run as sampling
 
     return sampling.load_pretrained(name)

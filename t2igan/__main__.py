@@ -2,8 +2,8 @@
 
 import sys
 
-from t2igan.cli import computes, main
-from t2igan.huge_pages import restart_with_huge_pages
+from t2igan.cli.main import computes, main
+from t2igan.runtime.huge_pages import restart_with_huge_pages
 
 
 def run() -> int:

@@ -13,8 +13,8 @@ import h5py
 import numpy as np
 from PIL import Image
 
-from input_pipeline.vocabulary import SPECIAL_WORDS
-from t2igan import cli
+from input_pipeline.text.vocabulary import SPECIAL_WORDS
+from t2igan.cli import main as cli
 
 WORDS = ("a", "red", "dog", "on", "grass")
 COUNT = 40  # pictures: enough for a batch of train and one of validation

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from t2igan import cli
+from t2igan.cli import main as cli
 
 from . import readme_world
 
@@ -156,7 +156,7 @@ def test_named_files_extras_and_fields_exist() -> None:
         for extra in re.findall(r"^(?:\.|t2igan)\[(\w+)\]$", word):
             assert extra in extras, f"README.md: there is no extra {extra}"
         if word.startswith("--config."):
-            from t2igan import config as configs
+            from t2igan.config import override as configs
 
             configs.load(["--config=configs/common.py", word])
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 if TYPE_CHECKING:
-    from input_pipeline.image_files import Rejected
-    from input_pipeline.vocabulary import Vocabulary
+    from input_pipeline.images.decode import Rejected
+    from input_pipeline.text.vocabulary import Vocabulary
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,10 +17,10 @@ from typing import Any
 from tqdm import tqdm
 
 from input_pipeline.errors import UserError
-from input_pipeline.image_files import Rejected
-from input_pipeline.json_stream import elements
+from input_pipeline.images.decode import Rejected
+from input_pipeline.readers.caption_groups import CaptionGroups
+from input_pipeline.readers.json_stream import elements
 from input_pipeline.sources.base import Example, is_inside
-from input_pipeline.sources.grouping import CaptionGroups
 
 _SPLITS = ("train", "validation", "test")
 _INTEGERS = range(-(2**63), 2**63)

@@ -13,11 +13,12 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from input_pipeline import caption_tables, scratch
+from input_pipeline import scratch
 from input_pipeline.errors import UserError
-from input_pipeline.image_files import Rejected
+from input_pipeline.images.decode import Rejected
+from input_pipeline.readers import caption_tables
+from input_pipeline.readers.caption_groups import MAX_CAPTIONS, CaptionGroups
 from input_pipeline.sources.base import Example, is_inside
-from input_pipeline.sources.grouping import MAX_CAPTIONS, CaptionGroups
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 _TABLES = ("captions.csv", "captions.jsonl")

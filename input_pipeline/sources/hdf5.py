@@ -18,12 +18,12 @@ from tqdm import tqdm
 
 from input_pipeline import scratch
 from input_pipeline.errors import UserError
-from input_pipeline.hdf5_layout import CaptionFile, image_name
-from input_pipeline.image_files import Rejected
-from input_pipeline.placeholders import digest
+from input_pipeline.images.decode import Rejected
+from input_pipeline.images.placeholders import digest
+from input_pipeline.readers.caption_groups import CaptionGroups
+from input_pipeline.readers.hdf5_captions import CaptionFile, image_name
 from input_pipeline.sources.base import Example
-from input_pipeline.sources.grouping import CaptionGroups
-from input_pipeline.vocabulary import Vocabulary
+from input_pipeline.text.vocabulary import Vocabulary
 
 _MOST_AMBIGUOUS = 10_000
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from input_pipeline.errors import UserError
-from input_pipeline.image_files import Rejected
+from input_pipeline.images.decode import Rejected
 from input_pipeline.sources.base import Example
 
 _DEFAULT_DIR = "~/tensorflow_datasets"

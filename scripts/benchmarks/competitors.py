@@ -160,7 +160,7 @@ class Process:
 def _environment(settings: Mapping[str, Any]) -> dict[str, str]:
     """What a child needs: this project on its path, and no more of a GPU's memory than it uses.
 
-    All have large pages of memory, as the command `t2igan` has (see `t2igan.huge_pages`).
+    All have large pages of memory, as the command `t2igan` has (see `t2igan.runtime.huge_pages`).
     """
     root = str(_HERE.parents[1])
     paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]

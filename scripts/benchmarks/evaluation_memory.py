@@ -22,9 +22,11 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 
-from input_pipeline.vocabulary import SPECIAL_WORDS, Vocabulary
-from t2igan.metrics import contexts, feature_network, measures
-from t2igan.metrics.feature_network import FeatureNetwork
+from input_pipeline.text.vocabulary import SPECIAL_WORDS, Vocabulary
+from t2igan.metrics.engine import build as contexts
+from t2igan.metrics.engine import registry as measures
+from t2igan.metrics.features import network as feature_network
+from t2igan.metrics.features.network import FeatureNetwork
 
 METRICS = "frechet,kid,prdc,inception_score"
 SIZE, DIM, CLASSES, LENGTH = 64, 2048, 1008, 6

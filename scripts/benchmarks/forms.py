@@ -15,7 +15,7 @@ import numpy as np
 from benchmarks.contest import differences
 
 from input_pipeline.errors import UserError
-from t2igan.models import fast_forms
+from t2igan.models.conv import dispatch as fast_forms
 
 # Of the largest value; float32 products at their highest precision, summed in other orders.
 TOLERANCE = 5e-6

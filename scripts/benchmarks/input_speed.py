@@ -24,11 +24,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from input_pipeline import dataset_folder, device
-from input_pipeline.dataset import DataSet, open_dataset
-from input_pipeline.records import Record
-from input_pipeline.stream import TrainStream, train_stream
-from input_pipeline.vocabulary import SPECIAL_WORDS, Vocabulary
+from input_pipeline.dataset import folder as dataset_folder
+from input_pipeline.dataset.open import DataSet, open_dataset
+from input_pipeline.dataset.records import Record
+from input_pipeline.stream.train import TrainStream, train_stream
+from input_pipeline.text.vocabulary import SPECIAL_WORDS, Vocabulary
+from t2igan.runtime import device
 
 _VOCAB_SIZE = 1004
 _PACKAGES = ("jax", "numpy", "grain", "array_record", "tensorflow-datasets", "protobuf")
@@ -69,7 +70,7 @@ def _parse_flags() -> argparse.Namespace:
 
 def _made(folder: Path, flags: argparse.Namespace) -> Path:
     """A data set of noise, which packs no better than photographs; five captions an image."""
-    from input_pipeline import shards
+    from input_pipeline.prepare import shards
 
     size, rng = flags.image_size, np.random.default_rng(0)
 

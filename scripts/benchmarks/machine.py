@@ -16,9 +16,9 @@ from benchmarks import problem as problems
 from benchmarks.competitors import Competitor
 from benchmarks.contest import compete
 
-from input_pipeline import device
-from t2igan.models import fast_forms
-from t2igan.training import parallel
+from t2igan.models.conv import dispatch as fast_forms
+from t2igan.runtime import device
+from t2igan.training import compile as compiled
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy")
 
@@ -86,7 +86,7 @@ def step_flops(
     recipe, optimizers = problems.make_recipe(config, image_size)
     mesh = device.data_mesh(jax.devices()[:1])
     state = jax.eval_shape(lambda: problems.make_state(config, recipe, optimizers))
-    step = parallel.make_train_step(recipe, optimizers, config, mesh)
+    step = compiled.make_train_step(recipe, optimizers, config, mesh)
     with fast_forms.only(form) if form else contextlib.nullcontext():
         lowered = step.lower(state, problems.make_batch(batch_size, image_size))
     return lowered.cost_analysis()["flops"]

@@ -10,9 +10,9 @@ from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict
 
 from configs import common
-from t2igan.recipes import base
+from t2igan.recipes import base, registry
+from t2igan.runtime.rng import example_noise, step_key
 from t2igan.training.optimizers import Optimizers, make_optimizers
-from t2igan.training.randomness import example_noise, step_key
 from t2igan.training.state import TrainState, create_state
 
 WORDS, WORD_DIM, CAPTION_LENGTH = 1004, 200, 17  # the report's
@@ -35,7 +35,7 @@ def make_config(**fields: Any) -> ConfigDict:
 
 def make_recipe(config: Any, image_size: int = IMAGE_SIZE) -> tuple[base.Recipe, Optimizers]:
     """Returns the report's networks and losses, and its optimizers."""
-    return base.build(config, image_size), make_optimizers(config, STEPS)
+    return registry.build(config, image_size), make_optimizers(config, STEPS)
 
 
 def make_state(config: Any, recipe: base.Recipe, optimizers: Optimizers) -> TrainState:

@@ -11,10 +11,10 @@ from benchmarks import forms, machine, problem
 from benchmarks.contest import differences
 from jax.flatten_util import ravel_pytree
 
-from input_pipeline import device
 from input_pipeline.errors import UserError
-from t2igan.models import fast_forms
-from t2igan.training import parallel
+from t2igan.models.conv import dispatch as fast_forms
+from t2igan.runtime import device, sharding
+from t2igan.training import compile as compiled
 
 # Of the largest value of each array; a step is ten layers and back, each rounded its own way.
 STEP_TOLERANCE = 1e-4
@@ -70,9 +70,9 @@ def _step(
     """
     mesh = device.data_mesh(jax.devices()[:1])
     with jax.default_matmul_precision("highest"):
-        state = parallel.replicate(state, mesh)
+        state = sharding.replicate(state, mesh)
         batch = device.put(problem.make_batch(BATCH, IMAGE_SIZE), mesh)
-        train = parallel.make_train_step(recipe, optimizers, config, mesh)
+        train = compiled.make_train_step(recipe, optimizers, config, mesh)
         state, metrics = train(state, batch)
         found = jax.device_get({"g": state.g_opt[0].mu, "d": state.d_opt[0].mu, **metrics})
         start = time.perf_counter()

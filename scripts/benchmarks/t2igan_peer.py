@@ -15,10 +15,11 @@ import jax.numpy as jnp
 import numpy as np
 import problem as problems
 
-from input_pipeline import device
 from t2igan.images import to_unit_range
-from t2igan.models import fast_forms
-from t2igan.training import parallel
+from t2igan.models.conv import dispatch as fast_forms
+from t2igan.runtime import device, sharding
+from t2igan.sampling import sampler
+from t2igan.training import compile as compiled
 
 VERSIONS = {"jax": jax.__version__, "flax": flax.__version__}
 
@@ -30,7 +31,7 @@ class Competitor:
         config = problems.make_config(**settings.get("config", {}))
         self.recipe, optimizers = problems.make_recipe(config, settings.get("image_size", 64))
         self.mesh = device.data_mesh(jax.devices()[: settings.get("devices", 1)])
-        self.state = parallel.replicate(
+        self.state = sharding.replicate(
             problems.make_state(config, self.recipe, optimizers), self.mesh
         )
         self.variables = jax.tree.map(jnp.copy, self.state.g_variables)  # the step donates its own
@@ -38,8 +39,8 @@ class Competitor:
         self.batch = device.put(batch, self.mesh)
         self.noise = {name: problem[name] for name in problem if name in self.recipe.noise_dims}
         self.form = settings.get("form") or None
-        self.train = parallel.make_train_step(self.recipe, optimizers, config, self.mesh)
-        self.draw = parallel.make_sample_fn(self.recipe, self.mesh)
+        self.train = compiled.make_train_step(self.recipe, optimizers, config, self.mesh)
+        self.draw = sampler.make_sample_fn(self.recipe, self.mesh)
         self.indices = jnp.arange(len(batch["codes"]))
         self.calls, self.last = 0, None
 
@@ -48,7 +49,7 @@ class Competitor:
 
     def check_sample(self) -> dict[str, np.ndarray]:
         """The pictures of the problem's noise."""
-        draw = parallel.make_draw_fn(self.recipe, self.mesh)
+        draw = sampler.make_draw_fn(self.recipe, self.mesh)
         with self._forms():
             sample = draw(self.variables, {"codes": self.batch["codes"]}, self.noise)
         return {"sample": np.asarray(sample)}

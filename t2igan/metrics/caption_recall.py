@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from t2igan.metrics.context import Context
-from t2igan.metrics.matching import anchors_of, embeddings, matcher_of, require_captions
-from t2igan.metrics.result import Estimate, Result
+from t2igan.metrics.engine.context import Context
+from t2igan.metrics.engine.matching import anchors_of, embeddings, matcher_of, require_captions
+from t2igan.metrics.engine.result import Estimate, Result
 from t2igan.metrics.statistics.bootstrap import mean_interval
 from t2igan.metrics.statistics.retrieval import GALLERY, recall_at
 

@@ -9,13 +9,11 @@ References: Heusel et al., arXiv:1706.08500; the 30,000 of AttnGAN, arXiv:1711.1
 
 from __future__ import annotations
 
-from input_pipeline.errors import UserError
-from t2igan.metrics import frechet
-from t2igan.metrics.context import Context
-from t2igan.metrics.result import Result
+from t2igan.metrics.engine.context import Context
+from t2igan.metrics.engine.frechet import distance, require_fakes
+from t2igan.metrics.engine.result import Result
 
 READERS = ("inception",)
-FAKES = 30_000
 
 
 def require(context: Context) -> None:
@@ -25,14 +23,4 @@ def require(context: Context) -> None:
 
 def measure(context: Context) -> list[Result]:
     """`fid30k`, lower is better."""
-    return frechet.distance(context, "fid30k", "inception")
-
-
-def require_fakes(context: Context, metric: str) -> None:
-    """Checks that there are as many fakes as the protocol has."""
-    count = context.pictures("fake").count
-    if count != FAKES:
-        raise UserError(
-            f"{metric} is defined on {FAKES} generated pictures, not {count}: give --num={FAKES}, "
-            "or take the metric frechet, which says its number"
-        )
+    return distance(context, "fid30k", "inception")

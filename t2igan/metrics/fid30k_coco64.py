@@ -12,10 +12,9 @@ import json
 from typing import Any
 
 from input_pipeline.errors import UserError
-from t2igan.metrics import frechet
-from t2igan.metrics.context import Context
-from t2igan.metrics.fid30k import require_fakes
-from t2igan.metrics.result import Result
+from t2igan.metrics.engine.context import Context
+from t2igan.metrics.engine.frechet import distance, require_fakes
+from t2igan.metrics.engine.result import Result
 
 READERS = ("inception",)
 REALS = 40_504
@@ -30,7 +29,7 @@ def require(context: Context) -> None:
 
 def measure(context: Context) -> list[Result]:
     """`fid30k_coco64`, lower is better."""
-    return frechet.distance(context, "fid30k_coco64", "inception")
+    return distance(context, "fid30k_coco64", "inception")
 
 
 def _require_data(context: Context) -> None:

@@ -7,8 +7,8 @@ Reference: Salimans et al., arXiv:1606.03498.
 
 from __future__ import annotations
 
-from t2igan.metrics.context import Context
-from t2igan.metrics.result import Estimate, Result
+from t2igan.metrics.engine.context import Context
+from t2igan.metrics.engine.result import Estimate, Result
 from t2igan.metrics.statistics.bootstrap import interval
 from t2igan.metrics.statistics.inception_score import (
     class_probabilities,

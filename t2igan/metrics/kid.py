@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from t2igan.metrics.context import Context
-from t2igan.metrics.result import Estimate, Result
+from t2igan.metrics.engine.context import Context
+from t2igan.metrics.engine.result import Estimate, Result
 from t2igan.metrics.statistics.bootstrap import interval
 from t2igan.metrics.statistics.kernel_distance import (
     SUBSET_SIZE,

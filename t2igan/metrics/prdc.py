@@ -11,8 +11,8 @@ import dataclasses
 
 import numpy as np
 
-from t2igan.metrics.context import Context
-from t2igan.metrics.result import Estimate, Result
+from t2igan.metrics.engine.context import Context
+from t2igan.metrics.engine.result import Estimate, Result
 from t2igan.metrics.statistics.bootstrap import mean_interval
 from t2igan.metrics.statistics.manifolds import manifolds
 

@@ -8,13 +8,11 @@ Reference: AttnGAN, arXiv:1711.10485, section 4.1.
 
 from __future__ import annotations
 
-import numpy as np
-
-from t2igan.metrics.context import Context
-from t2igan.metrics.matching import anchors_of, embeddings, matcher_of, require_captions, shuffled
-from t2igan.metrics.result import Estimate, Result
+from t2igan.metrics.engine.context import Context
+from t2igan.metrics.engine.matching import anchors_of, hits, matcher_of, require_captions
+from t2igan.metrics.engine.result import Estimate, Result
 from t2igan.metrics.statistics.bootstrap import mean_interval
-from t2igan.metrics.statistics.retrieval import OTHERS, folds, r_precision
+from t2igan.metrics.statistics.retrieval import OTHERS, folds
 
 READERS = ("lite0",)
 
@@ -31,18 +29,6 @@ def measure(context: Context) -> list[Result]:
     )
     anchors = anchors_of(context, "r_precision", _estimate)
     return [Result("r_precision", _estimate(context, "fake"), "higher", anchors, about)]
-
-
-def hits(context: Context, population: str, *, own: bool = True) -> np.ndarray:
-    """[n] whether each picture is nearest to its caption, or to a shuffled one."""
-    images, texts = embeddings(context, population)
-    partners = context.pictures("fake").partners
-    if partners is None:
-        partners = np.arange(len(texts))
-    if not own:
-        order = shuffled(partners)
-        texts, partners = texts[order], partners[order]
-    return r_precision(images, texts, context.seed, partners)
 
 
 def _estimate(context: Context, population: str) -> Estimate:

@@ -11,10 +11,10 @@ import numpy as np
 from input_pipeline.errors import UserError
 from input_pipeline.sources.shapes.attributes import NAMES
 from input_pipeline.sources.shapes.captions import attributes_of
-from t2igan.metrics import populations
-from t2igan.metrics.context import Context
-from t2igan.metrics.matching import shuffled
-from t2igan.metrics.result import Estimate, Result
+from t2igan.metrics.engine import image_sets as populations
+from t2igan.metrics.engine.context import Context
+from t2igan.metrics.engine.matching import shuffled
+from t2igan.metrics.engine.result import Estimate, Result
 from t2igan.metrics.statistics.bootstrap import mean_interval
 
 READERS = ("shapes_oracle",)

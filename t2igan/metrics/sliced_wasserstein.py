@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from t2igan.metrics import patches
-from t2igan.metrics.context import Context
-from t2igan.metrics.result import Estimate, Result
+from t2igan.metrics.engine.context import Context
+from t2igan.metrics.engine.result import Estimate, Result
+from t2igan.metrics.features import patches
 from t2igan.metrics.statistics.sliced_wasserstein_distance import (
     DIRECTIONS,
     REPEATS,

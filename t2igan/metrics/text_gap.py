@@ -8,10 +8,9 @@ from __future__ import annotations
 import numpy as np
 
 from input_pipeline.errors import UserError
-from t2igan.metrics.context import Context
-from t2igan.metrics.matching import anchors_of, matcher_of, shuffled
-from t2igan.metrics.r_precision import hits
-from t2igan.metrics.result import Estimate, Result
+from t2igan.metrics.engine.context import Context
+from t2igan.metrics.engine.matching import anchors_of, hits, matcher_of, shuffled
+from t2igan.metrics.engine.result import Estimate, Result
 from t2igan.metrics.statistics.bootstrap import mean_interval
 
 READERS = ("network", "lite0")

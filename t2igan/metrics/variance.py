@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 
 from input_pipeline.errors import UserError
-from t2igan.metrics.context import Context
-from t2igan.metrics.result import Estimate, Result
+from t2igan.metrics.engine.context import Context
+from t2igan.metrics.engine.result import Estimate, Result
 from t2igan.metrics.statistics.bootstrap import interval, resampled_counts
 from t2igan.metrics.statistics.variance_shares import variance_shares
 

@@ -16,8 +16,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from t2igan.models.dfgan import Affine, widths
 from t2igan.models.layers import Conv, dense, leaky_relu
-from t2igan.models.residual import Affine, widths
 from t2igan.models.text import Text, WordVectors, word_mask
 from t2igan.models.text_encoders import TextEncoder
 

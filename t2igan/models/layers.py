@@ -9,7 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from t2igan.models.convolutions import conv, upsample_conv3
+from t2igan.models.conv.functions import conv, upsample_conv3
 
 
 def leaky_relu(x: jax.Array) -> jax.Array:

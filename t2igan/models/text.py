@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from input_pipeline.vocabulary import NULL
+from input_pipeline.text.vocabulary import NULL
 
 # What a network is given of a caption: "codes" int32 [B, L]; or in their place "vectors" [B, L, D]
 # and "mask" [B, L] in [0, 1] (points between captions have no codes). Beside them "sentence"

@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-import difflib
-import importlib
-import pkgutil
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,11 +16,8 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
-import t2igan.recipes
-from input_pipeline.errors import UserError
-from t2igan import gradient_penalties, losses
-from t2igan.augment import parse_policy
-from t2igan.models.stage1 import resolution_steps
+from t2igan.losses import adversarial as losses
+from t2igan.losses import gradient_penalties
 from t2igan.models.text import Text
 
 Variables = Mapping[str, Any]
@@ -192,42 +186,6 @@ class Recipe(abc.ABC):
 def mean_logits(**logits: jax.Array) -> Metrics:
     """Returns the metrics logits/NAME, each a mean over the batch."""
     return {f"logits/{name}": jnp.mean(value) for name, value in logits.items()}
-
-
-def names() -> list[str]:
-    """Returns the names of all recipes: the files beside this one."""
-    found = pkgutil.iter_modules(t2igan.recipes.__path__)
-    return sorted(module.name for module in found if module.name != "base")
-
-
-def build(config: Any, image_size: int, stage1: Recipe | None = None) -> Recipe:
-    """Returns the recipe that `config.recipe` names, for images of `image_size` pixels.
-
-    Args:
-      config: of the experiment.
-      image_size: pixels.
-      stage1: recipe of the finished run that this one builds on, or None.
-
-    Raises:
-      UserError: there is no such recipe, it cannot make images of that size, or it builds on a
-        run and is given none, or the other way round.
-    """
-    known = names()
-    if config.recipe not in known:
-        near = difflib.get_close_matches(config.recipe, known, 1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}."
-        raise UserError(f"config.recipe={config.recipe!r}: no such recipe; {hint}")
-    module = importlib.import_module(f"t2igan.recipes.{config.recipe}")
-    try:
-        parse_policy(config.augment.policy)
-        resolution_steps(image_size)
-        if stage1 is None:
-            return module.build(config, image_size)
-        if not hasattr(module, "build_on"):
-            raise ValueError("builds on no other run: leave config.stage1 empty")
-        return module.build_on(stage1, config, image_size)
-    except ValueError as error:
-        raise UserError(f"config.recipe={config.recipe!r}: {error}") from error
 
 
 def shared_options(config: Any) -> dict[str, Any]:

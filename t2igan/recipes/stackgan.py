@@ -11,8 +11,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from t2igan import losses
-from t2igan.models.stage1 import Discriminator, Generator
+from t2igan.losses import adversarial as losses
+from t2igan.models.stackgan import Discriminator, Generator
 from t2igan.recipes.base import (
     Batch,
     Generated,

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 
-from input_pipeline.device import prefetch
+from t2igan.runtime.device import prefetch
+from t2igan.runtime.trees import shapes_by_name
 from t2igan.training.experiment import Experiment, open_experiment
-from t2igan.training.tree_shapes import shapes_by_name
 
 if TYPE_CHECKING:
     from ml_collections import ConfigDict

@@ -10,15 +10,20 @@ import jax
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from input_pipeline.dataset import DataSet, open_dataset
-from input_pipeline.device import data_mesh
+from input_pipeline.dataset.open import DataSet, open_dataset
 from input_pipeline.errors import UserError
-from input_pipeline.sentence_encoders import Identity
-from input_pipeline.stream import TrainStream, train_stream
-from t2igan.recipes import base as recipes
-from t2igan.training import config_ranges, first_stage, parallel
-from t2igan.training.first_stage import FirstStage
+from input_pipeline.stream.train import TrainStream, train_stream
+from input_pipeline.text.sentence_encoders import Identity
+from t2igan.config import fields as config_ranges
+from t2igan.config.length import run_length
+from t2igan.recipes import registry
+from t2igan.recipes.base import Recipe
+from t2igan.runtime import sharding
+from t2igan.runtime.device import data_mesh
+from t2igan.training import compile as compiled
+from t2igan.training import stage1 as first_stage
 from t2igan.training.optimizers import Optimizers, make_optimizers
+from t2igan.training.stage1 import FirstStage
 from t2igan.training.state import TrainState, create_state
 
 if TYPE_CHECKING:
@@ -41,7 +46,7 @@ class Experiment:
 
     config: ConfigDict
     dataset: DataSet
-    recipe: recipes.Recipe
+    recipe: Recipe
     optimizers: Optimizers
     num_steps: int
     mesh: Mesh
@@ -49,7 +54,7 @@ class Experiment:
 
     def initial_state(self) -> TrainState:
         """Returns the state before the first step, whole on every device."""
-        return parallel.replicate(self._create_state(), self.mesh)
+        return sharding.replicate(self._create_state(), self.mesh)
 
     def state_shapes(self) -> TrainState:
         """Returns the state as `jax.ShapeDtypeStruct`s, whole on every device."""
@@ -76,13 +81,13 @@ class Experiment:
         """Whose sentence embeddings the recipe reads, or None where it reads none."""
         return self.dataset.sentence_encoder if self.recipe.reads_sentences else None
 
-    def train_step(self, *, head_start: bool = False) -> parallel.StepFunction:
+    def train_step(self, *, head_start: bool = False) -> compiled.StepFunction:
         """Returns (state, batch) -> (state, metrics), to be compiled at its first call.
 
         Args:
           head_start: for the recipe's first `head_start_steps` steps.
         """
-        return parallel.make_train_step(
+        return compiled.make_train_step(
             self.recipe, self.optimizers, self.config, self.mesh, head_start=head_start
         )
 
@@ -138,7 +143,7 @@ def open_experiment(
     _check_groups(config, mesh)
     dataset = open_dataset(config.data.dir)
     first = first_stage.find(config, dataset, workdir)
-    recipe = recipes.build(config, dataset.image_size, first and first.recipe)
+    recipe = registry.build(config, dataset.image_size, first and first.recipe)
     if recipe.reads_sentences:
         _check_sentences(config, dataset)
     if recipe.num_others % mesh.size:
@@ -146,7 +151,7 @@ def open_experiment(
             f"config.loss.contrastive_captions={recipe.num_others} cannot be divided over "
             f"{mesh.size} devices"
         )
-    num_steps = run_length(config, dataset)
+    num_steps = run_length(config, len(dataset.source(config.data.train_split)))
     optimizers = make_optimizers(config, num_steps)
     return Experiment(config, dataset, recipe, optimizers, num_steps, mesh, first)
 
@@ -157,17 +162,6 @@ def _check_sentences(config: ConfigDict, dataset: DataSet) -> None:
     except UserError as error:
         kind = config.model.text_encoder
         raise UserError(f"config.model.text_encoder={kind!r}, but {error}") from error
-
-
-def run_length(config: ConfigDict, dataset: DataSet) -> int:
-    """Returns the steps of a config's run, which may be told in epochs.
-
-    Raises:
-      UserError: there is no such training split.
-    """
-    num_images = len(dataset.source(config.data.train_split))
-    epochs = config.train.epochs * num_images // config.train.batch_size
-    return config.train.steps or max(1, epochs)
 
 
 def _mesh(num_devices: int) -> Mesh:

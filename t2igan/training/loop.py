@@ -12,19 +12,23 @@ from typing import TYPE_CHECKING, Any
 
 import jax.numpy as jnp
 
-from input_pipeline.device import prefetch
-from input_pipeline.stream import TrainStream
-from t2igan.training import evaluation, parallel, run_folder
-from t2igan.training.checkpoints import Checkpoints
+from input_pipeline.stream.train import TrainStream
+from t2igan.evaluation.run_generator import is_wanted
+from t2igan.runtime import sharding
+from t2igan.runtime.device import prefetch
+from t2igan.runtime.preemption import StopRequest
+from t2igan.training import compile as compiled
 from t2igan.training.experiment import Experiment, open_experiment
-from t2igan.training.health import Health
-from t2igan.training.metric_writers import Writers, open_writers
-from t2igan.training.sample_grid import SampleGrid
-from t2igan.training.signals import StopRequest
+from t2igan.training.hooks.collapse import Unhealthy, Watch, say
+from t2igan.training.hooks.health import Health
+from t2igan.training.hooks.metrics import Evaluation
+from t2igan.training.hooks.sample_grid import SampleGrid
+from t2igan.training.hooks.validation import Validation
+from t2igan.training.progress import StepReports, check_state_finite
 from t2igan.training.state import ScaledState, TrainState
-from t2igan.training.step_reports import StepReports, check_state_finite
-from t2igan.training.validation import Validation
-from t2igan.training.watch import Unhealthy, Watch, say
+from t2igan.workdir import folder as run_folder
+from t2igan.workdir.checkpoints import Checkpoints
+from t2igan.workdir.writers import Writers, open_writers
 
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
@@ -141,7 +145,7 @@ class _Run:
         """The state with the scale of its learning rates, where that is or may come to be used."""
         if self.watch.scale == 1 and not self.experiment.config.rollback.times:
             return state
-        scale = parallel.replicate(jnp.float32(self.watch.scale), self.experiment.mesh)
+        scale = sharding.replicate(jnp.float32(self.watch.scale), self.experiment.mesh)
         return ScaledState(**vars(state), learning_rate_scale=scale)
 
     def _roll_back(self, found: str) -> tuple[int, TrainState, dict[str, float]]:
@@ -162,14 +166,14 @@ class _Run:
         return step, state, {"rollback/count": count, "rollback/learning_rate_scale": scale}
 
     @functools.cached_property
-    def _train_step(self) -> parallel.StepFunction:
+    def _train_step(self) -> compiled.StepFunction:
         return self.experiment.train_step()
 
     @functools.cached_property
-    def _head_start_step(self) -> parallel.StepFunction:
+    def _head_start_step(self) -> compiled.StepFunction:
         return self.experiment.train_step(head_start=True)
 
-    def _step_function(self, step: int) -> parallel.StepFunction:
+    def _step_function(self, step: int) -> compiled.StepFunction:
         early = step <= self.experiment.recipe.head_start_steps
         return self._head_start_step if early else self._train_step
 
@@ -207,9 +211,9 @@ class _Run:
         if data.validation_split:
             validation = Validation(self.experiment)
             actions.append(Periodic(train.validate_every, lambda _, state: validation(state)))
-        if evaluation.is_wanted(self.experiment.config):
+        if is_wanted(self.experiment.config):
             every = self.experiment.config.evaluate.every
-            actions.append(Periodic(every, evaluation.Evaluation(self.experiment)))
+            actions.append(Periodic(every, Evaluation(self.experiment)))
         if every := self.experiment.config.health.every:
             actions.append(Periodic(every, self._check(Health(self.experiment)), at_last=False))
         return actions

@@ -14,8 +14,8 @@ import numpy as np
 
 from t2igan.models.text import FROZEN, frozen_variables
 from t2igan.recipes.base import Recipe, Variables
+from t2igan.runtime.rng import named_key
 from t2igan.training.optimizers import Optimizers
-from t2igan.training.randomness import named_key
 
 
 @flax.struct.dataclass

@@ -9,12 +9,12 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from input_pipeline.device import AXIS
-from t2igan.augment import augment, parse_policy
 from t2igan.images import shrunk, soften, to_unit_range
+from t2igan.losses.augmentation import augment, parse_policy
 from t2igan.recipes.base import Batch, Generated, Metrics, Network, Recipe, Variables
+from t2igan.runtime.device import AXIS
+from t2igan.runtime.rng import example_keys, example_noise, named_key, step_key
 from t2igan.training.optimizers import Optimizers
-from t2igan.training.randomness import example_keys, example_noise, named_key, step_key
 from t2igan.training.state import ScaledState, TrainState, update_ema
 
 

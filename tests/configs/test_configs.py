@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from t2igan import config as configs
+from t2igan.config import override as configs
 
 FOLDER = Path(__file__).resolve().parents[2] / "configs"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in ("__init__", "common"))

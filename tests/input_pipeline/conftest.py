@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from input_pipeline import dataset_folder
-from input_pipeline.dataset import DataSet, open_dataset
-from input_pipeline.records import Record
-from input_pipeline.vocabulary import SPECIAL_WORDS, Vocabulary
+from input_pipeline.dataset import folder as dataset_folder
+from input_pipeline.dataset.open import DataSet, open_dataset
+from input_pipeline.dataset.records import Record
+from input_pipeline.text.vocabulary import SPECIAL_WORDS, Vocabulary
 
 SPLITS = {"train": (90, 25), "validation": (11, 25)}  # images, images a shard
 SIZE, LENGTH, WORDS = 8, 6, 40
@@ -41,7 +41,7 @@ class Prepared:
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     """90 train and 11 validation images of 8x8 pixels with 1 to 5 captions each."""
-    from input_pipeline import shards
+    from input_pipeline.prepare import shards
 
     folder = tmp_path_factory.mktemp("prepared")
     records = {

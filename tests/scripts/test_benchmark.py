@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from input_pipeline.errors import UserError
-from t2igan.models import fast_forms
+from t2igan.models.conv import dispatch as fast_forms
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 

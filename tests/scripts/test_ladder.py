@@ -9,8 +9,8 @@ import ladder as script
 import pytest
 
 from configs import ladder as rungs
-from t2igan import config as configs
-from t2igan import sweep
+from t2igan.config import override as configs
+from t2igan.sweep import trials as trials_of
 
 ROOT = Path(__file__).resolve().parents[2]
 KEPT = sorted(path.stem for path in (ROOT / "docs" / "ladder").glob("*.jsonl"))
@@ -26,7 +26,7 @@ def test_every_rung_is_added_to_one_before_it():
 
 @pytest.mark.parametrize(("arg", "count"), [("", 10), (":sentences", 14)])
 def test_every_rung_is_a_trial_of_the_sweep(tmp_path, arg, count):
-    trials = sweep.find_trials([f"--config=configs/ladder.py{arg}"], tmp_path)
+    trials = trials_of.find_trials([f"--config=configs/ladder.py{arg}"], tmp_path)
     assert len(trials) == count
     steps = {configs.fields(trial.config)["train.steps"] for trial in trials}
     batches = {configs.fields(trial.config)["train.batch_size"] for trial in trials}

@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 
-from t2igan.metrics.statistics.neighbours import radii, squared_distances
+from t2igan.metrics.statistics.neighbors import radii, squared_distances
 
 
 @dataclasses.dataclass(frozen=True)

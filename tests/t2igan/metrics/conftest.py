@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from input_pipeline.vocabulary import SPECIAL_WORDS, Vocabulary
-from t2igan.metrics.feature_network import FeatureNetwork
+from input_pipeline.text.vocabulary import SPECIAL_WORDS, Vocabulary
+from t2igan.metrics.features.network import FeatureNetwork
 
 SIZE, LENGTH = 16, 6
 VOCABULARY = Vocabulary((*SPECIAL_WORDS, "a", "red", "blue", "green", "thing"))

@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 
 from input_pipeline.errors import UserError
-from t2igan.metrics import contexts, feature_network, measures, populations
-from t2igan.metrics.result import Result
+from t2igan.metrics.engine import build as contexts
+from t2igan.metrics.engine import image_sets as populations
+from t2igan.metrics.engine import registry as measures
+from t2igan.metrics.engine.result import Result
+from t2igan.metrics.features import network as feature_network
 
 from .conftest import SIZE, picture
 
@@ -112,14 +115,14 @@ def test_copies_of_training_pictures_are_seen_and_shown(evaluate, dataset, tmp_p
     def copying(text, indices):
         return dataset.source("train").__getitems__(indices % 70)["image"]
 
-    honest = evaluate(["memorisation"], good)["copying_lite0"]
-    copied = evaluate(["memorisation"], copying, folder=tmp_path, about={"step": 7})
+    honest = evaluate(["memorization"], good)["copying_lite0"]
+    copied = evaluate(["memorization"], copying, folder=tmp_path, about={"step": 7})
     assert copied["copying_lite0"].estimate.value == 1.0
     assert 0.3 < honest.estimate.value < 0.7
     assert honest.anchors["real"].value == 0.5
-    assert (tmp_path / "memorisation_00000007.png").is_file()
+    assert (tmp_path / "memorization_00000007.png").is_file()
     with pytest.raises(UserError, match="unseen in training"):
-        evaluate(["memorisation"], split="train")
+        evaluate(["memorization"], split="train")
 
 
 def test_inception_score(evaluate):
@@ -161,8 +164,8 @@ def test_captions_are_found_by_a_matcher(evaluate):
 def test_protocols_refuse_what_is_not_theirs(evaluate, dataset, monkeypatch):
     with pytest.raises(UserError, match="give --num=30000"):
         evaluate(["fid30k"])
-    fid30k, coco = measures.find("fid30k"), measures.find("fid30k_coco64")
-    monkeypatch.setattr(fid30k, "FAKES", 50)
+    coco = measures.find("fid30k_coco64")
+    monkeypatch.setattr("t2igan.metrics.engine.frechet.FAKES_30K", 50)
     assert "fid30k" in evaluate(["fid30k"])
     (dataset.path / "report.json").write_text('{"image_size": 16, "resize": "squash"}')
     with pytest.raises(UserError, match="Lanczos; this split has 50 of 16 pixels"):

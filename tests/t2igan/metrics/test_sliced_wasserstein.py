@@ -6,7 +6,8 @@ import scipy.ndimage
 import scipy.stats
 
 from input_pipeline.errors import UserError
-from t2igan.metrics import contexts, patches
+from t2igan.metrics.engine import build as contexts
+from t2igan.metrics.features import patches
 from t2igan.metrics.statistics.sliced_wasserstein_distance import sliced_wasserstein_distances
 
 

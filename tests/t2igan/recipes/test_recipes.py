@@ -10,10 +10,11 @@ from jax.sharding import PartitionSpec as P
 
 from configs.common import get_config
 from input_pipeline.errors import UserError
-from t2igan.imagenet import lite_weights
-from t2igan.recipes import base
+from t2igan.backbones import lite_weights
+from t2igan.recipes import registry
+from t2igan.runtime.sharding import replicate
+from t2igan.training.compile import make_train_step
 from t2igan.training.optimizers import make_optimizers
-from t2igan.training.parallel import make_train_step, replicate
 from t2igan.training.state import create_state
 
 SIZE = 8
@@ -37,7 +38,7 @@ def small_config(recipe, **changes):
 
 def run(config, devices=1, steps=1):
     mesh = Mesh(np.array(jax.devices()[:devices]), ("data",))
-    recipe = base.build(config, SIZE)
+    recipe = registry.build(config, SIZE)
     optimizers = make_optimizers(config, 10)
     rng = np.random.default_rng(0)
     table = rng.normal(size=(20, 6)).astype(np.float32)
@@ -131,7 +132,7 @@ def test_bfloat16_losses_follow_float32s(recipe):
 
 def test_a_typo_gets_the_near_name():
     with pytest.raises(UserError, match="did you mean 'stackgan'"):
-        base.build(small_config("stackgun"), SIZE)
+        registry.build(small_config("stackgun"), SIZE)
 
 
 @pytest.mark.parametrize(
@@ -144,9 +145,9 @@ def test_a_typo_gets_the_near_name():
 )
 def test_values_out_of_range_get_one_line(field, value, message):
     with pytest.raises(UserError, match=message):
-        base.build(small_config("matching_hinge", **{field: value}), SIZE)
+        registry.build(small_config("matching_hinge", **{field: value}), SIZE)
 
 
 def test_image_sizes_that_no_recipe_can_make():
     with pytest.raises(UserError, match="image_size 48"):
-        base.build(small_config("stackgan"), 48)
+        registry.build(small_config("stackgan"), 48)

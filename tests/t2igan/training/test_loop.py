@@ -10,14 +10,18 @@ import pytest
 from PIL import Image
 
 from input_pipeline.errors import UserError
-from input_pipeline.stream import eval_batches
-from t2igan import images, losses
-from t2igan.training import checkpoints, loop, run_folder, step_reports
-from t2igan.training.checkpoint_folder import list_steps, step_folder
-from t2igan.training.checkpoints import restore_item
+from input_pipeline.stream.train import eval_batches
+from t2igan import images
+from t2igan.losses import adversarial as losses
+from t2igan.runtime.rng import example_noise, named_key
+from t2igan.training import loop
+from t2igan.training import progress as step_reports
 from t2igan.training.experiment import Experiment, open_experiment
-from t2igan.training.randomness import example_noise, named_key
-from t2igan.training.validation import Validation, join_single_rest, split_rows
+from t2igan.training.hooks.validation import Validation, join_single_rest, split_rows
+from t2igan.workdir import checkpoints
+from t2igan.workdir import folder as run_folder
+from t2igan.workdir.checkpoint_dir import list_steps, step_folder
+from t2igan.workdir.checkpoints import restore_item
 
 
 def _lines(workdir):

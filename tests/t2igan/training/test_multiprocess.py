@@ -10,17 +10,18 @@ from pathlib import Path
 import pytest
 
 from input_pipeline.errors import UserError
-from t2igan import config as configs
-from t2igan.training import distributed, loop
-from t2igan.training.checkpoint_folder import list_steps
+from t2igan.config import override as configs
+from t2igan.runtime import multihost as distributed
+from t2igan.training import loop
+from t2igan.workdir.checkpoint_dir import list_steps
 
 # Compiled quickly rather than well.
 _TWO_DEVICES = "--xla_force_host_platform_device_count=2 --xla_backend_optimization_level=0"
 # Steps so slow that the news of a signal, looked for once a second, comes before the last.
 SCRIPT = """
     import os, signal, sys, time
-    from t2igan.cli import main
-    from t2igan.training.step_reports import StepReports
+    from t2igan.cli.main import main
+    from t2igan.training.progress import StepReports
 
     add = StepReports.add
     def add_slowly(self, step, metrics):

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from t2igan import config as configs
+from t2igan.config import override as configs
 from t2igan.training import loop
-from t2igan.training.checkpoint_folder import list_steps, step_folder
+from t2igan.workdir.checkpoint_dir import list_steps, step_folder
 
 # Each ends the process in its own way at a chosen moment, after STEPS steps of training.
 KILL_WHILE_SAVING = """
@@ -30,10 +30,10 @@ def train_in_process(workdir: Path, ending: str) -> subprocess.CompletedProcess:
     """Runs `t2igan train --workdir` on the run's own config, with an ending built in."""
     script = """
         import os, signal, sys
-        from t2igan.cli import main
-        from t2igan.training import manifests
-        from t2igan.training.checkpoints import Checkpoints
-        from t2igan.training.step_reports import StepReports
+        from t2igan.cli.main import main
+        from t2igan.workdir import manifest as manifests
+        from t2igan.workdir.checkpoints import Checkpoints
+        from t2igan.training.progress import StepReports
     """
     script = textwrap.dedent(script) + textwrap.dedent(ending)
     script += f"\nsys.exit(main(['train', '--workdir={workdir}']))"

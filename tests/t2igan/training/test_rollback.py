@@ -10,15 +10,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from input_pipeline.device import put
-from t2igan.training import loop, parallel
-from t2igan.training.checkpoint_folder import list_steps
-from t2igan.training.checkpoints import restore_item
+from t2igan.runtime import sharding
+from t2igan.runtime.device import put
+from t2igan.training import loop
 from t2igan.training.experiment import Experiment, open_experiment
-from t2igan.training.health import Health
+from t2igan.training.hooks.collapse import Unhealthy
+from t2igan.training.hooks.health import Health
+from t2igan.training.progress import StepReports
 from t2igan.training.state import ScaledState
-from t2igan.training.step_reports import StepReports
-from t2igan.training.watch import Unhealthy
+from t2igan.workdir.checkpoint_dir import list_steps
+from t2igan.workdir.checkpoints import restore_item
 
 
 class Killed(BaseException):
@@ -175,7 +176,7 @@ def test_the_scale_is_that_of_both_learning_rates(config):
     def moved(scale):
         scaled = ScaledState(**vars(before), learning_rate_scale=scale)
         assert jax.tree.structure(scaled.saved) == jax.tree.structure(before)  # on disk the same
-        start = parallel.replicate(scaled, experiment.mesh)
+        start = sharding.replicate(scaled, experiment.mesh)
         after = jax.device_get(train_step(start, batch)[0])
         pairs = ((each.g_params, each.d_params) for each in (after, before))
         return jax.tree.leaves(jax.tree.map(lambda new, old: new.astype(float) - old, *pairs))

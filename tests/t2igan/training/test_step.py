@@ -10,11 +10,14 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from configs.common import get_config
-from t2igan import losses
 from t2igan.images import to_unit_range
-from t2igan.recipes.base import Batch, Network, build
+from t2igan.losses import adversarial as losses
+from t2igan.recipes.base import Batch, Network
+from t2igan.recipes.registry import build
+from t2igan.runtime.sharding import replicate
+from t2igan.sampling.sampler import make_sample_fn
+from t2igan.training.compile import make_eval_step, make_train_step
 from t2igan.training.optimizers import make_optimizers
-from t2igan.training.parallel import make_eval_step, make_sample_fn, make_train_step, replicate
 from t2igan.training.state import create_state, update_ema
 from t2igan.training.step import roll_over_replicas
 
@@ -139,7 +142,7 @@ def test_gradients_are_those_of_the_plain_losses():
 
 
 def _noise_of_step_zero(config, recipe):
-    from t2igan.training.randomness import example_noise, step_key
+    from t2igan.runtime.rng import example_noise, step_key
 
     return example_noise(step_key(config.seed, 0), jnp.arange(BATCH), recipe.noise_dims)
 

@@ -4,11 +4,8 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
-from t2igan.metrics.statistics import neighbours
-from t2igan.metrics.statistics.inception_score import (
-    inception_score,
-    inception_score_resamples,
-)
+from t2igan.metrics.statistics import neighbors as neighbours
+from t2igan.metrics.statistics.inception_score import inception_score, inception_score_resamples
 from t2igan.metrics.statistics.manifolds import manifolds
 from t2igan.metrics.statistics.retrieval import folds, r_precision, recall_at
 from t2igan.metrics.statistics.variance_shares import variance_shares

@@ -1,0 +1,1 @@
+"""A prepared data set on disk: its folder, its records, and how they are read."""

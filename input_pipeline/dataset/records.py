@@ -1,0 +1,90 @@
+"""What one record of a data set is, and how its bytes become arrays again without TensorFlow."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import Any
+
+import numpy as np
+
+from input_pipeline.text.sentence_encoders import SENTENCE_DTYPE
+
+CODE_DTYPE = np.dtype("<u2")  # 34 bytes a caption of 17 codes
+MAX_VOCAB_SIZE = int(np.iinfo(CODE_DTYPE).max) + 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """One image with all its captions, as it lies in a shard.
+
+    Attributes:
+      key: unique within its split.
+      image: uint8 [S, S, 3] RGB.
+      captions: uint16 [n, L] word codes, n >= 1.
+      sentences: float16 [n, E] embedding of each caption, or None where there is no encoder.
+    """
+
+    key: str
+    image: np.ndarray
+    captions: np.ndarray
+    sentences: np.ndarray | None = None
+
+    def example(self) -> dict[str, Any]:
+        """The record as TFDS encodes it (`shards.features`)."""
+        captions = np.ascontiguousarray(self.captions, CODE_DTYPE)
+        image = np.ascontiguousarray(self.image)
+        found = {"key": self.key, "image": image, "captions": captions}
+        if self.sentences is not None:
+            found["sentences"] = np.ascontiguousarray(self.sentences, SENTENCE_DTYPE)
+        return found
+
+
+@functools.cache
+def _example_class() -> Any:
+    # Late: this imports tensorflow_datasets, which takes about a second.
+    from tensorflow_datasets.proto import tf_example_pb2
+
+    return tf_example_pb2.Example
+
+
+def decode(data: bytes, image_size: int, caption_length: int, sentence_dim: int = 0) -> Record:
+    """The record in a shard's bytes; its arrays are read-only views of them.
+
+    More than 200,000 a second on one core: nothing is decompressed or copied.
+
+    Args:
+      data: a serialized tf.train.Example with the features of `shards.features`.
+      image_size: S, pixels.
+      caption_length: L, codes.
+      sentence_dim: E, numbers of a sentence embedding; 0 where there are none to read.
+
+    Raises:
+      ValueError: the bytes are not such a record, or of other sizes.
+    """
+    try:
+        feature = _example_class().FromString(data).features.feature
+        key, image, captions = (
+            feature[name].bytes_list.value[0] for name in ("key", "image", "captions")
+        )
+        record = Record(
+            key=key.decode(),
+            image=np.frombuffer(image, np.uint8).reshape(image_size, image_size, 3),
+            captions=np.frombuffer(captions, CODE_DTYPE).reshape(-1, caption_length),
+        )
+        if not sentence_dim:
+            return record
+        sentences = np.frombuffer(feature["sentences"].bytes_list.value[0], SENTENCE_DTYPE)
+        shape = len(record.captions), sentence_dim
+        return dataclasses.replace(record, sentences=sentences.reshape(shape))
+    except (ValueError, IndexError, _decode_error()) as error:
+        raise ValueError(
+            f"not a record of {image_size}x{image_size} pixels and {caption_length} codes: {error}"
+        ) from error
+
+
+@functools.cache
+def _decode_error() -> type[Exception]:
+    from google.protobuf.message import DecodeError
+
+    return DecodeError

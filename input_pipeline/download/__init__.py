@@ -1,0 +1,1 @@
+"""Images fetched by URL."""

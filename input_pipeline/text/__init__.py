@@ -1,0 +1,1 @@
+"""Words, vectors and sentence embeddings of captions."""

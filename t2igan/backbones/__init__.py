@@ -1,0 +1,1 @@
+"""Pretrained networks, frozen."""

@@ -1,0 +1,98 @@
+"""`t2igan train`: trains a config's run in a folder, or goes on with it."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ml_collections import ConfigDict
+
+HELP = "Train a model. The same command again goes on where a run was stopped."
+EXAMPLE = """
+    t2igan train --config=configs/tiny.py --workdir=runs/tiny --config.data.dir=data/shapes
+    t2igan train --workdir=runs/tiny                    # goes on with that run
+    t2igan train ... --dry_run                          # what it would take
+"""
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Adds the verb's flags; `--config` flags are set aside by the command line."""
+    parser.add_argument("--workdir", required=True, help="folder of the run: made, or resumed")
+    parser.add_argument(
+        "--dry_run",
+        action="store_true",
+        help="show parameters, memory, images/s and time of the whole run; write nothing",
+    )
+    parser.add_argument(
+        "--devices", type=int, default=0, metavar="N", help="use N devices (default: all)"
+    )
+    several = parser.add_argument_group(
+        "several processes", "the same command on every host; SLURM and TPU VMs need no flags"
+    )
+    several.add_argument("--coordinator_address", metavar="HOST:PORT", help="of process 0")
+    several.add_argument("--num_processes", type=int, metavar="N", help="of the whole run")
+    several.add_argument("--process_id", type=int, metavar="I", help="of this one, from 0")
+
+
+def main(args: argparse.Namespace) -> None:
+    """Trains, or shows what training would take.
+
+    Raises:
+      UserError: see `training.loop.train`.
+      SystemExit: 130 after Ctrl-C, once the run is saved.
+    """
+    from t2igan.config import override as configs
+    from t2igan.runtime import multihost as distributed
+    from t2igan.workdir import folder as run_folder
+
+    workdir = Path(args.workdir)
+    config = configs.load(args.config_flags, default=run_folder.read_config(workdir))
+    distributed.initialize(args.coordinator_address, args.num_processes, args.process_id)
+    if config.use_compilation_cache:
+        from t2igan.runtime.compilation_cache import use_compilation_cache
+
+        use_compilation_cache()
+    with configs.every_field_known():
+        if args.dry_run:
+            from t2igan.training.dry_run import dry_run
+
+            print(dry_run(config, args.devices))
+            return
+        from t2igan.training.loop import train
+
+        outcome = train(config, workdir, args.devices)
+    if outcome.stopped_by is None:
+        _measure(config, workdir)
+    if distributed.is_first_process():
+        print(_told(outcome.step, outcome.num_steps, outcome.stopped_by, workdir))
+    if outcome.stopped_by == signal.SIGINT:
+        sys.exit(130)
+
+
+def _measure(config: ConfigDict, workdir: Path) -> None:
+    """Measures a finished run on its test split where `config.evaluate` asks for metrics."""
+    import jax
+
+    from t2igan.evaluation.run_generator import is_wanted
+
+    if not is_wanted(config):
+        return
+    if jax.process_count() == 1:
+        from t2igan.evaluation.evaluate import measure_finished
+
+        measure_finished(workdir)
+    elif jax.process_index() == 0:  # a checkpoint is read by all processes or by one alone
+        print(f"measure it on test: t2igan evaluate --workdir={workdir} --step=best")
+
+
+def _told(step: int, num_steps: int, stopped_by: signal.Signals | None, workdir: Path) -> str:
+    if stopped_by is None:
+        return f"{workdir}: all {num_steps} steps are done; t2igan sample --workdir={workdir}"
+    return (
+        f"{workdir}: stopped by {stopped_by.name} and saved at step {step} of {num_steps}; "
+        "the same command goes on from there"
+    )

@@ -1,0 +1,1 @@
+"""Configs: fields, files, overrides and records."""

@@ -1,0 +1,1 @@
+"""Evaluation of runs and of image folders."""

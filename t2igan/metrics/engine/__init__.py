@@ -1,0 +1,1 @@
+"""What all metrics share: image sets, feature rows, results with provenance."""

@@ -1,0 +1,192 @@
+"""What every metric measures with: populations, feature rows made once, anchors, a seed."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Protocol
+
+import numpy as np
+from tqdm import tqdm
+
+from input_pipeline.dataset.open import DataSet
+from input_pipeline.errors import UserError
+from t2igan.metrics.engine.image_sets import Generate, Pictures
+from t2igan.metrics.engine.provenance import computed_with
+from t2igan.metrics.engine.result import Estimate, Result
+from t2igan.metrics.engine.row_store import RowStore
+
+
+class Reader(Protocol):
+    """Anything that makes a row of numbers of each picture: a feature network, an oracle."""
+
+    name: str
+    dim: int
+    provenance: dict[str, Any]
+
+    def rows(self, images: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """[B, dim] rows of each uint8 [B, H, W, 3] batch."""
+        ...
+
+
+Measure = Callable[[np.ndarray, np.ndarray], dict[str, Estimate]]
+
+
+@dataclasses.dataclass
+class Context:
+    """One evaluation. Metrics take from it and never from each other.
+
+    Attributes:
+      sets: populations by name. `fake` are the model's pictures; `real` the whole split; `other`
+        real pictures of another split, as many as fakes; `other_blurred` those blurred;
+        `real_blurred` the split blurred; `train` the pictures that the model has learned from.
+      readers: feature networks and oracles by name.
+      network: name of the one that metrics without a network of their own use.
+      dataset: the prepared data set, where there is one.
+      generate: the model, where there is one.
+      matcher: tells which caption belongs to which picture, where there is one.
+      seed: of every draw.
+      resamples: of the bootstrap.
+      about: what goes into the provenance of every result.
+      folder: where metrics that show pictures write them, or None.
+      progress: whether passes show a bar.
+    """
+
+    sets: dict[str, Pictures]
+    readers: dict[str, Reader]
+    network: str
+    dataset: DataSet | None = None
+    generate: Generate | None = None
+    matcher: Any = None
+    seed: int = 0
+    resamples: int = 100
+    about: dict[str, Any] = dataclasses.field(default_factory=dict)
+    folder: Any = None
+    progress: bool = False
+    store: RowStore = dataclasses.field(default_factory=RowStore)
+    _anchors: dict[str, dict[str, Estimate]] = dataclasses.field(default_factory=dict)
+    _wanted: set[str] = dataclasses.field(default_factory=set)
+
+    def want(self, readers: Iterable[str]) -> None:
+        """Announces which readers will be asked for, so that one pass serves them all."""
+        self._wanted |= set(readers)
+
+    def pictures(self, name: str) -> Pictures:
+        """A population.
+
+        Raises:
+          UserError: this evaluation has none of that name.
+        """
+        if name not in self.sets:
+            raise UserError(f"there are no {name!r} pictures here: {_WHY[name]}")
+        return self.sets[name]
+
+    def has(self, name: str) -> bool:
+        """Whether there is a population of that name."""
+        return name in self.sets
+
+    def rows(self, population: str, reader: str) -> np.ndarray:
+        """Float32 [n, dim] rows of a population, made at the first time of asking."""
+        key = f"{population}/{reader}"
+        if key not in self.store:
+            # Generating is what costs: only fakes are shown to readers that have not asked yet.
+            names = {reader, *(self._wanted if population == "fake" else ())}
+            self._pass(
+                population, [n for n in sorted(names) if f"{population}/{n}" not in self.store]
+            )
+        return self.store.get(key)
+
+    def paired_rows(self, population: str, reader: str) -> np.ndarray:
+        """Rows of real pictures (`real` or `real_blurred`) in the order of the fakes' captions."""
+        return self.rows(population, reader)[self.pictures("fake").partners]
+
+    def renew(self, fake: Pictures, generate: Generate | None, about: dict[str, Any]) -> None:
+        """Goes on to another model; what is known of real pictures is kept."""
+        self.sets["fake"], self.generate, self.about = fake, generate, about
+        self.store.forget(name for name in self.store.names() if name.startswith("fake/"))
+
+    def against_real(
+        self, key: str, measure: Measure, *, reader: str, better: str, **more: Any
+    ) -> list[Result]:
+        """How fakes compare to the real split, and how other real and blurred pictures do.
+
+        Args:
+          key: tells the anchors of this measure from others'.
+          measure: (real rows, rows of the others) -> estimates by the names of their metrics.
+          reader: whose rows.
+          better: `lower` or `higher`.
+          more: for the provenance.
+        """
+        real = self.rows("real", reader)
+        estimates = measure(real, self.rows("fake", reader))
+        anchors: dict[str, dict[str, Estimate]] = {}
+        for name, label in (("other", "real"), ("other_blurred", "blurred")):
+            if self.has(name):
+                anchors[label] = self.anchor(
+                    f"{key}/{reader}/{label}",
+                    lambda name=name: measure(real, self.rows(name, reader)),
+                )
+        about = self.provenance(reader, "real", "other", **more)
+        return [
+            Result(metric, estimate, better, {k: v[metric] for k, v in anchors.items()}, about)
+            for metric, estimate in estimates.items()
+        ]
+
+    def anchor(self, name: str, make: Callable[[], dict[str, Estimate]]) -> dict[str, Estimate]:
+        """Estimates that no model changes, made once."""
+        if name not in self._anchors:
+            self._anchors[name] = make()
+        return self._anchors[name]
+
+    def provenance(self, reader: str | None, *others: str, **more: Any) -> dict[str, Any]:
+        """Everything that a result on fakes and the `others` depends on."""
+        known: dict[str, Any] = dict(self.about)
+        if reader is not None:
+            known |= self.readers[reader].provenance
+        known |= self.pictures("fake").about
+        known["pictures"] = {
+            name: self.sets[name].count for name in ("fake", *others) if self.has(name)
+        }
+        for name in others:
+            if self.has(name) and "split" in self.sets[name].about:
+                known[f"{name}_split"] = self.sets[name].about["split"]
+        known |= {"seed": self.seed, "interval": "95 %, bootstrap over pictures"}
+        return known | computed_with() | more
+
+    def _pass(self, population: str, names: list[str]) -> None:
+        """Goes through a population once; each batch is shown to every reader."""
+        pictures = self.pictures(population)
+        readers = [self.readers[name] for name in names]
+        keys = [f"{population}/{name}" for name in names]
+        tables = [
+            self.store.create(key, pictures.count, reader.dim)
+            for key, reader in zip(keys, readers, strict=True)
+        ]
+        bar = tqdm(
+            total=pictures.count,
+            desc=f"{population} pictures",
+            unit="image",
+            disable=not self.progress,
+        )
+        at = 0
+        with bar:
+            for images in pictures.batches():
+                for table, reader in zip(tables, readers, strict=True):
+                    start = at
+                    for rows in reader.rows([images]):
+                        table[start : start + len(rows)] = rows
+                        start += len(rows)
+                at += len(images)
+                bar.update(len(images))
+        for key, table in zip(keys, tables, strict=True):
+            self.store.close(key, table)
+
+
+_WHY = {
+    "fake": "give --workdir=RUN or --images=DIR",
+    "real": "give --dataset=DATASET to compare with its pictures",
+    "other": "the data set has no second split to take real pictures from",
+    "other_blurred": "the data set has no second split to take real pictures from",
+    "real_blurred": "give --dataset=DATASET to compare with its pictures",
+    "train": "the data set has no train split",
+}

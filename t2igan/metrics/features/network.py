@@ -1,0 +1,136 @@
+"""Pictures -> feature rows on every local device; what a feature network says about itself."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from input_pipeline.errors import UserError
+
+NETWORKS = ("lite0", "inception")
+BATCH = 64
+# Pictures that go through a network together on a CPU: more, and the first layers' maps no longer
+# fit its caches.
+CPU_ROWS = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class FeatureNetwork:
+    """A network that turns uint8 pictures into rows of numbers.
+
+    Attributes:
+      name: as results are named after it, e.g. `lite0`.
+      dim: width of a row.
+      params: arrays that `apply` takes first.
+      apply: (params, uint8 [B, H, W, 3]) -> [B, dim], traceable by JAX.
+      classify: (params, [B, dim]) -> [B, classes] logits in numpy, or None.
+      provenance: hash of the weights, resize: what its numbers depend on.
+    """
+
+    name: str
+    dim: int
+    params: Any
+    apply: Callable[[Any, jax.Array], jax.Array]
+    classify: Callable[[Any, np.ndarray], np.ndarray] | None
+    provenance: dict[str, Any]
+
+    def rows(self, images: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """Float32 [B, dim] features of each uint8 [B, H, W, 3] batch; the last may be short.
+
+        The next batch is sent to the devices before the last one is waited for.
+        """
+        step, mesh = _compiled(self)
+        waiting: tuple[jax.Array, int] | None = None
+        for batch in images:
+            for start in range(0, len(batch), BATCH):
+                part = batch[start : start + BATCH]
+                sent = step(_padded(part, mesh.size)), len(part)
+                if waiting is not None:
+                    yield np.asarray(waiting[0])[: waiting[1]]
+                waiting = sent
+        if waiting is not None:
+            yield np.asarray(waiting[0])[: waiting[1]]
+
+    def features(self, images: np.ndarray) -> np.ndarray:
+        """Float32 [N, dim] features of uint8 [N, H, W, 3] images."""
+        rows = list(self.rows([images]))
+        return np.concatenate(rows) if rows else np.zeros((0, self.dim), np.float32)
+
+    def logits(self, features: np.ndarray) -> np.ndarray:
+        """[N, classes] logits of [N, dim] features.
+
+        Raises:
+          UserError: the network has no classes.
+        """
+        if self.classify is None:
+            raise UserError(f"the network {self.name} has no classes: choose one of {NETWORKS}")
+        return self.classify(self.params, features)
+
+
+_steps: dict[int, tuple[FeatureNetwork, tuple[Callable[[np.ndarray], jax.Array], Mesh]]] = {}
+
+
+def _compiled(network: FeatureNetwork) -> tuple[Callable[[np.ndarray], jax.Array], Mesh]:
+    """The jitted network with its parameters on the devices, made once."""
+    known = _steps.get(id(network))
+    if known is None or known[0] is not network:
+        mesh = Mesh(np.array(jax.local_devices()), ("data",))
+        whole, rows = (NamedSharding(mesh, PartitionSpec(*axis)) for axis in ((), ("data",)))
+        params = jax.device_put(network.params, whole)
+        apply = jax.jit(
+            jax.shard_map(
+                _in_rows(network.apply, CPU_ROWS) if _on_cpu(mesh) else network.apply,
+                mesh=mesh,
+                in_specs=(whole.spec, rows.spec),
+                out_specs=rows.spec,
+            )
+        )
+        known = _steps[id(network)] = network, (lambda images: apply(params, images), mesh)
+    return known[1]
+
+
+def _on_cpu(mesh: Mesh) -> bool:
+    return mesh.devices.flat[0].platform == "cpu"
+
+
+def _in_rows(apply: Callable[..., jax.Array], count: int) -> Callable[..., jax.Array]:
+    """The same function, on so many pictures after one another."""
+
+    def in_rows(params: Any, images: jax.Array) -> jax.Array:
+        if len(images) % count:
+            return apply(params, images)
+        parts = images.reshape(-1, count, *images.shape[1:])
+        return jax.lax.map(lambda part: apply(params, part), parts).reshape(len(images), -1)
+
+    return in_rows
+
+
+def _padded(images: np.ndarray, devices: int) -> np.ndarray:
+    """The batch with its last picture repeated up to one of few sizes, so that few are compiled."""
+    size = devices
+    while size < min(len(images), BATCH):
+        size *= 2
+    missing = size - len(images)
+    return np.concatenate([images, np.repeat(images[-1:], missing, axis=0)]) if missing else images
+
+
+def load(name: str, weights: str | Path | None = None) -> FeatureNetwork:
+    """A feature network by name.
+
+    Args:
+      name: one of `NETWORKS`.
+      weights: its file, where it is not at the usual place.
+
+    Raises:
+      UserError: an unknown name, or weights that are missing, damaged or others than said.
+    """
+    if name not in NETWORKS:
+        raise UserError(f"no feature network is called {name!r}: choose one of {NETWORKS}")
+    return importlib.import_module(f"t2igan.metrics.features.{name}").load(weights)

@@ -1,0 +1,1 @@
+"""Convolution implementations, all equal to the plain ones."""

@@ -1,0 +1,157 @@
+"""One stage, hinge loss, a penalty that makes real pictures with their captions flat ground.
+
+Each picture, real or generated, may have to find its caption among the batch's and others': in a
+batch of 16 no two captions are much alike, and to tell them apart says nothing of what is fine, a
+shape or a pose. Captions that come without their pictures cost little. The discriminator may learn
+that alone at first: a judge that does not see what a caption asks for cannot teach it.
+
+Reference: DF-GAN, arXiv:2008.05865; the caption term, XMC-GAN, eq. 3, arXiv:2101.04702; more
+negatives than the batch has, MoCo, section 3.2, arXiv:1911.05722.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from t2igan.losses import adversarial as losses
+from t2igan.losses import gradient_penalties
+from t2igan.models.dfgan import Discriminator, Generator
+from t2igan.models.text_encoders import text_inputs
+from t2igan.recipes.base import (
+    Batch,
+    Generated,
+    Metrics,
+    Network,
+    Recipe,
+    mean_logits,
+    shared_options,
+)
+from t2igan.runtime.device import AXIS
+
+
+@dataclasses.dataclass(frozen=True)
+class MatchingHinge(Recipe):
+    """Hinge loss on three kinds of pair, with the matching-aware gradient penalty.
+
+    Attributes:
+      wrong_weight: share of mismatched captions among the negatives.
+      contrastive_weight: of finding the caption among the batch's and others, for both networks.
+      contrastive_temperature: of its similarities.
+      gp_weight: of the matching-aware gradient penalty.
+      gp_power: of the gradient's norm in it.
+    """
+
+    wrong_weight: float = 0.5
+    contrastive_weight: float = 0.0
+    contrastive_temperature: float = 0.1
+    gp_weight: float = 2.0
+    gp_power: float = 6.0
+
+    def d_loss(
+        self, discriminator: Network, generated: Generated, batch: Batch
+    ) -> tuple[jax.Array, Metrics]:
+        real_features = discriminator(batch.image, method="image_features")
+        fake_features = discriminator(generated["image"], method="image_features")
+        text = discriminator(batch.text, method="encode")
+        wrong_text = discriminator(batch.wrong_text, method="encode")
+        real = discriminator(real_features, text, method="judge")
+        wrong = discriminator(real_features, wrong_text, method="judge")
+        fake = discriminator(fake_features, text, method="judge")
+        loss = losses.hinge_discriminator(real, wrong, fake, self.wrong_weight)
+        metrics = mean_logits(real=real, wrong=wrong, fake=fake)
+        extra, parts = self._contrastive(discriminator, real_features, text, batch, "d")
+        return loss + extra, metrics | parts
+
+    def g_loss(
+        self, discriminator: Network, generated: Generated, batch: Batch
+    ) -> tuple[jax.Array, Metrics]:
+        features = discriminator(generated["image"], method="image_features")
+        text = discriminator(batch.text, method="encode")
+        adversarial = -jnp.mean(discriminator(features, text, method="judge"))
+        extra, parts = self._contrastive(discriminator, features, text, batch, "g")
+        return adversarial + extra, {"loss/g_adversarial": adversarial} | parts
+
+    def head_start_loss(self, discriminator: Network, batch: Batch) -> tuple[jax.Array, Metrics]:
+        features = discriminator(batch.image, method="image_features")
+        text = discriminator(batch.text, method="encode")
+        return self._contrastive(discriminator, features, text, batch, "d")
+
+    def penalties(self, discriminator: Network, generated: Generated, batch: Batch) -> Metrics:
+        found = super().penalties(discriminator, generated, batch)
+        if not self.gp_weight:
+            return found
+
+        def logits(image: jax.Array, text: jax.Array) -> jax.Array:
+            features = discriminator(image, method="image_features")
+            return discriminator(features, text, method="judge")
+
+        text = discriminator(batch.text, method="encode")
+        penalty = gradient_penalties.matching_aware(logits, batch.image, text, self.gp_power)
+        return found | {"loss/matching_gp": self.gp_weight * penalty}
+
+    def _contrastive(
+        self,
+        discriminator: Network,
+        features: jax.Array,
+        text: jax.Array,
+        batch: Batch,
+        name: str,
+    ) -> tuple[jax.Array | float, Metrics]:
+        """Returns the weighted term, and the term itself as a metric; nothing where it is off."""
+        if not self.contrastive_weight:
+            return 0.0, {}
+        images = discriminator(features, method="embed_image")
+        texts = text.astype(jnp.float32)
+        all_images, all_texts = jax.lax.all_gather((images, texts), AXIS, tiled=True)
+        others = None
+        if batch.others:
+            encoded = discriminator(batch.others, method="encode").astype(jnp.float32)
+            others = jax.lax.all_gather(encoded, AXIS, tiled=True)
+        first = jax.lax.axis_index(AXIS) * images.shape[0]
+        loss = losses.contrastive(
+            images, texts, all_images, all_texts, first, self.contrastive_temperature, others
+        )
+        return self.contrastive_weight * loss, {f"loss/contrastive_{name}": loss}
+
+
+def build(config: Any, image_size: int) -> MatchingHinge:
+    """Returns the recipe with the widths, weights and types of `config`."""
+    dtype = jnp.dtype(config.train.compute_dtype)
+    model, loss = config.model, config.loss
+    encoder = model.text_encoder
+    return MatchingHinge(
+        generator=Generator(image_size, model.gf_dim, model.text_dim, encoder, dtype),
+        discriminator=Discriminator(
+            image_size, model.df_dim, model.text_dim, encoder, "concat", dtype
+        ),
+        noise_dims={"z": model.z_dim},
+        image_size=image_size,
+        text_inputs=text_inputs(encoder),
+        gp_weight=loss.matching_gp_weight,
+        gp_power=loss.matching_gp_power,
+        **hinge_options(config),
+    )
+
+
+def hinge_options(config: Any) -> dict[str, Any]:
+    """Returns all options of `MatchingHinge` but its networks and its penalty.
+
+    Raises:
+      ValueError: a head start, and nothing to learn in it.
+    """
+    loss = config.loss
+    if loss.head_start_steps and not loss.contrastive_weight:
+        raise ValueError(
+            f"loss.head_start_steps={loss.head_start_steps} needs a loss.contrastive_weight above 0"
+        )
+    return shared_options(config) | {
+        "num_others": loss.contrastive_captions if loss.contrastive_weight else 0,
+        "head_start_steps": loss.head_start_steps,
+        "wrong_weight": loss.wrong_weight,
+        "contrastive_weight": loss.contrastive_weight,
+        "contrastive_temperature": loss.contrastive_temperature,
+    }

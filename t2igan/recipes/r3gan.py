@@ -1,0 +1,74 @@
+"""R3GAN's loss with text: real and generated compared in pairs, both kept flat, no norm.
+
+Reference: Huang et al. 2024, arXiv:2501.05441; text by projection, arXiv:1802.05637.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from t2igan.losses import adversarial as losses
+from t2igan.models.dfgan import Discriminator, Generator
+from t2igan.models.text_encoders import text_inputs
+from t2igan.recipes.base import (
+    Batch,
+    Generated,
+    Metrics,
+    Network,
+    Recipe,
+    mean_logits,
+    shared_options,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Relativistic(Recipe):
+    """A real pair should score above a generated one, and above itself with a wrong caption.
+
+    Attributes:
+      wrong_weight: of the comparison with mismatched captions.
+    """
+
+    wrong_weight: float = 0.5
+
+    def d_loss(
+        self, discriminator: Network, generated: Generated, batch: Batch
+    ) -> tuple[jax.Array, Metrics]:
+        real_features = discriminator(batch.image, method="image_features")
+        text = discriminator(batch.text, method="encode")
+        wrong_text = discriminator(batch.wrong_text, method="encode")
+        real = discriminator(real_features, text, method="judge")
+        wrong = discriminator(real_features, wrong_text, method="judge")
+        fake = discriminator(generated["image"], batch.text)
+        mismatch = losses.relativistic(real, wrong)
+        loss = losses.relativistic(real, fake) + self.wrong_weight * mismatch
+        return loss, mean_logits(real=real, wrong=wrong, fake=fake) | {"loss/mismatch": mismatch}
+
+    def g_loss(
+        self, discriminator: Network, generated: Generated, batch: Batch
+    ) -> tuple[jax.Array, Metrics]:
+        real = discriminator(batch.image, batch.text)
+        fake = discriminator(generated["image"], batch.text)
+        return losses.relativistic(fake, real), {}
+
+
+def build(config: Any, image_size: int) -> Relativistic:
+    """Returns the recipe with the widths, weights and types of `config`."""
+    dtype = jnp.dtype(config.train.compute_dtype)
+    model = config.model
+    encoder = model.text_encoder
+    return Relativistic(
+        generator=Generator(image_size, model.gf_dim, model.text_dim, encoder, dtype),
+        discriminator=Discriminator(
+            image_size, model.df_dim, model.text_dim, encoder, "projection", dtype
+        ),
+        noise_dims={"z": model.z_dim},
+        image_size=image_size,
+        text_inputs=text_inputs(encoder),
+        wrong_weight=config.loss.wrong_weight,
+        **shared_options(config),
+    )

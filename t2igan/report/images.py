@@ -1,0 +1,151 @@
+"""What the page shows of a run in pictures: generated beside actual, and the sheets over time."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from input_pipeline.dataset.open import DataSet, open_dataset
+from input_pipeline.errors import UserError
+from input_pipeline.stream.train import drawn_text
+from t2igan.workdir.meta import check_sentences
+
+if TYPE_CHECKING:
+    from t2igan.sampling.run import Run
+
+GENERATED = 4  # pictures a caption
+MOST_SHEETS = 16
+_WIDEST_SHEET = 900  # pixels; larger ones are shrunk
+_SHEET = re.compile(r"step_(\d{1,12})\.png")
+
+
+@dataclasses.dataclass(frozen=True)
+class Pair:
+    """One caption with its pictures.
+
+    Attributes:
+      caption: in words.
+      generated: PNGs of GENERATED noises.
+      actual: PNG of the photograph.
+    """
+
+    caption: str
+    generated: list[bytes]
+    actual: bytes
+
+
+@dataclasses.dataclass(frozen=True)
+class Pairs:
+    """The report's figures.
+
+    Attributes:
+      split: where captions and actual pictures are from.
+      pairs: evenly chosen over the split.
+    """
+
+    split: str
+    pairs: list[Pair]
+
+
+def open_data(folder: str, run: Run) -> DataSet:
+    """Returns the data set that a run was trained on.
+
+    Args:
+      folder: where it should lie.
+      run: knows its words.
+
+    Raises:
+      UserError: it is not there, or is another one.
+    """
+    if not folder:
+        raise UserError("the run's config names no data set")
+    dataset = open_dataset(folder)
+    known = (run.vocabulary.words, run.caption_length)
+    if (dataset.vocabulary.words, dataset.caption_length) != known:
+        raise UserError(f"the data set at {folder} has other words than the run was trained with")
+    check_sentences("the run", run.meta, dataset)
+    return dataset
+
+
+def held_out_split(dataset: DataSet, data: Any) -> str:
+    """Returns the test split of a config's `data`, or where it is missing the validation split.
+
+    Raises:
+      UserError: there is neither.
+    """
+    for split in (data.get("test_split"), data.get("validation_split")):
+        if split and split.partition("[")[0] in dataset.splits:
+            return split
+    raise UserError(f"{dataset.path} has no test and no validation split")
+
+
+def make_pairs(run: Run, dataset: DataSet, split: str, num: int, seed: int = 0) -> Pairs:
+    """Returns `num` captions of a split, or all it has, with generated and actual pictures."""
+    source = dataset.source(split, run.recipe.reads_sentences)
+    chosen = np.unique(np.linspace(0, len(source) - 1, num).round().astype(int))
+    records = source.__getitems__(chosen)
+    text = drawn_text(records, np.zeros(len(chosen), int))
+    codes = text["codes"]
+    generated = run.generate(
+        {name: np.repeat(rows, GENERATED, axis=0) for name, rows in text.items()},
+        np.tile(np.arange(GENERATED), len(codes)),
+        seed,
+    ).reshape(len(codes), GENERATED, run.image_size, run.image_size, 3)
+    pairs = [
+        Pair(dataset.vocabulary.decode(row), list(map(to_png, drawn)), to_png(actual))
+        for row, drawn, actual in zip(codes, generated, records["image"], strict=True)
+    ]
+    return Pairs(split, pairs)
+
+
+def sheet_captions(dataset: DataSet, config: Any) -> list[str]:
+    """Returns the captions of the rows of a run's sample sheets, top to bottom."""
+    source = dataset.source(config.data.validation_split or config.data.train_split)
+    rows = np.arange(min(len(source), config.sample.num_captions))
+    captions = source.__getitems__(rows)["captions"]
+    return [dataset.vocabulary.decode(codes[0]) for codes in captions]
+
+
+def sheets(workdir: Path) -> tuple[list[tuple[int, bytes]], int]:
+    """Returns (step, PNG) of evenly chosen sample sheets, first and last with them.
+
+    Args:
+      workdir: of the run; files that are no pictures are passed over.
+
+    Returns:
+      The sheets, and how many there are in all.
+    """
+    names = ((_SHEET.fullmatch(path.name), path) for path in (workdir / "samples").glob("*.png"))
+    found = sorted((int(match[1]), path) for match, path in names if match)
+    places = np.linspace(0, len(found) - 1, min(len(found), MOST_SHEETS)).round().astype(int)
+    read = ((step, _read_sheet(path)) for step, path in (found[place] for place in places))
+    return [(step, data) for step, data in read if data], len(found)
+
+
+def _read_sheet(path: Path) -> bytes | None:
+    try:
+        with Image.open(path, formats=["PNG"]) as image:
+            image.load()
+            if image.width <= _WIDEST_SHEET:
+                return path.read_bytes()
+            image.thumbnail((_WIDEST_SHEET, 1 << 20))
+            return _encoded(image)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None
+
+
+def to_png(image: np.ndarray) -> bytes:
+    """Returns the PNG file of uint8 [H, W, 3]."""
+    return _encoded(Image.fromarray(image))
+
+
+def _encoded(image: Image.Image) -> bytes:
+    file = io.BytesIO()
+    image.save(file, format="PNG", optimize=True)
+    return file.getvalue()

@@ -1,0 +1,221 @@
+"""The parts of the page, each from plain values."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from input_pipeline.files import is_number
+from t2igan.report import svg
+from t2igan.report.curves import Chart
+from t2igan.report.images import Pair, Pairs
+from t2igan.report.markup import Markup, element, png
+
+_PIXELATED = 128  # pixels: smaller pictures are shown as they are, each pixel a square
+
+
+def section(anchor: str, title: str, note: str, *content: Markup) -> Markup:
+    """Returns a section with a heading, a line about it, and what is in it."""
+    return element(
+        "section", element("h2", title), element("p", note, class_="note"), *content, id=anchor
+    )
+
+
+def facts(values: Mapping[str, str]) -> Markup:
+    """Returns a strip of names with their values."""
+    pairs = [element("div", element("dt", k), element("dd", v)) for k, v in values.items()]
+    return element("dl", pairs, class_="facts")
+
+
+def figures(pairs: Pairs, image_size: int) -> Markup:
+    """Returns the report's figures: a card a caption, generated beside actual."""
+    class_ = "small" if image_size < _PIXELATED else "large"
+    cards = [_card(pair, class_) for pair in pairs.pairs]
+    return section(
+        "figures",
+        "Generated and actual",
+        f"Captions of the split “{pairs.split}”, evenly chosen. The generated pictures differ in "
+        "their noise alone, which is the same for every caption.",
+        element("div", cards, class_="cards"),
+    )
+
+
+def no_figures(why: str) -> Markup:
+    """Returns the section in the figures' place."""
+    return section("figures", "Generated and actual", f"The figures are left out: {why}")
+
+
+def _card(pair: Pair, class_: str) -> Markup:
+    generated = [
+        png(data, f"generated, noise {number}: {pair.caption}", class_=class_)
+        for number, data in enumerate(pair.generated)
+    ]
+    actual = png(pair.actual, f"actual: {pair.caption}", class_=class_)
+    return element(
+        "article",
+        element("blockquote", pair.caption or "(no words)"),
+        element(
+            "div",
+            element(
+                "figure",
+                element("div", generated, class_="several"),
+                element("figcaption", "generated"),
+            ),
+            element("figure", actual, element("figcaption", "actual"), class_="actual"),
+            class_="pair",
+        ),
+        class_="card",
+    )
+
+
+def sheets(
+    found: Sequence[tuple[int, bytes]], total: int, captions: Sequence[str]
+) -> Markup | None:
+    """Returns the sample sheets under a slider, or one after the other where no script runs."""
+    if not found:
+        return None
+    listed = element("ol", [element("li", caption) for caption in captions]) if captions else ""
+    drawn = [
+        element(
+            "div",
+            listed,
+            png(data, f"samples at step {step}", class_="small"),
+            class_="sheet",
+            data_label=f"step {step:,}",
+        )
+        for step, data in found
+    ]
+    last = len(found) - 1
+    slider = element(
+        "input",
+        type="range",
+        min=0,
+        max=last,
+        value=last,
+        aria_label="which sheet of samples",
+    )
+    chosen = f"{len(found)} of {total} sheets. " if total > len(found) else ""
+    return section(
+        "samples",
+        "Samples over time",
+        f"{chosen}The same captions down and the same noises across, as training went on.",
+        element(
+            "div",
+            element("div", slider, element("output", ""), class_="control"),
+            element("div", drawn, class_="sheets"),
+            class_="viewer",
+        ),
+    )
+
+
+def curves(main: Sequence[Chart], more: Sequence[Chart]) -> Markup:
+    """Returns the charts, the less important ones folded."""
+    if not main and not more:
+        return section("curves", "Curves", "There are no metrics yet.")
+    content = [element("div", map(svg.chart, main), class_="charts")]
+    if more:
+        rest = element("div", map(svg.chart, more), class_="charts")
+        content.append(element("details", element("summary", "All other metrics"), rest))
+    return section(
+        "curves",
+        "Curves",
+        "Lines are means over a few steps, shades reach from the lowest value to the highest. "
+        "Point at a chart to read its values.",
+        *content,
+    )
+
+
+def evaluation(lines: Sequence[Mapping[str, Any]]) -> Markup | None:
+    """Returns the table of measured numbers, the newest last.
+
+    Args:
+      lines: of evaluation.jsonl.
+    """
+    rows = [_evaluation_row(line) for line in lines if isinstance(line.get("metric"), str)]
+    if not rows:
+        return None
+    names = ("metric", "value", "95 % interval", "better", "split", "step", "computed with")
+    head = element("tr", [element("th", name) for name in names])
+    table = element("table", element("thead", head), element("tbody", rows))
+    return section(
+        "evaluation",
+        "Evaluation",
+        "A metric is named by its protocol. Compare numbers only where what they were computed "
+        "with agrees.",
+        element("div", table, class_="scroll"),
+    )
+
+
+def _evaluation_row(line: Mapping[str, Any]) -> Markup:
+    estimate = _mapping(line, "estimate")
+    provenance = _mapping(line, "provenance")
+    ends = estimate.get("interval")
+    interval = " to ".join(map(_text, ends)) if isinstance(ends, list) else ""
+    anchors = {
+        f"the same of {name} pictures": anchor.get("value")
+        for name, anchor in _mapping(line, "anchors").items()
+        if isinstance(anchor, dict)
+    }
+    where = {key: line.get(key, provenance.get(key, "")) for key in ("split", "step")}
+    told = element(
+        "details",
+        element("summary", f"{len(anchors) + len(provenance)} facts"),
+        element(
+            "dl",
+            [
+                (element("dt", str(key)), element("dd", _text(value)))
+                for key, value in (anchors | provenance).items()
+            ],
+        ),
+    )
+    cells = [
+        element("td", element("code", line["metric"])),
+        element("td", _text(estimate.get("value")), class_="number"),
+        element("td", interval),
+        element("td", _text(line.get("better", ""))),
+        element("td", _text(where["split"])),
+        element("td", _text(where["step"])),
+        element("td", told if anchors or provenance else ""),
+    ]
+    return element("tr", cells)
+
+
+def config(values: Mapping[str, Any]) -> Markup:
+    """Returns a table a group of fields, those without a group first."""
+    groups: dict[str, dict[str, Any]] = {"": {}}
+    for name, value in values.items():
+        group, _, field = name.rpartition(".")
+        groups.setdefault(group, {})[field] = value
+    tables = [
+        element(
+            "section",
+            element("h3", group or "experiment"),
+            element("table", element("tbody", [_field(*pair) for pair in fields.items()])),
+        )
+        for group, fields in groups.items()
+        if fields
+    ]
+    note = "Every field of the experiment, as config.json has it."
+    return section("config", "Config", note, element("div", tables, class_="config"))
+
+
+def _field(name: str, value: Any) -> Markup:
+    return element(
+        "tr", element("td", name), element("td", element("code", json.dumps(value, default=str)))
+    )
+
+
+def _mapping(line: Mapping[str, Any], key: str) -> dict[str, Any]:
+    value = line.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, float) and is_number(value):
+        return svg.number_text(value)
+    if isinstance(value, str):
+        return value
+    return json.dumps(value, ensure_ascii=False)

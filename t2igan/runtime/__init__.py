@@ -1,0 +1,1 @@
+"""Devices, processes, random numbers and caches."""

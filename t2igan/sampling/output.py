@@ -1,0 +1,113 @@
+"""Where drawn pictures go: one captioned grid, or a folder of PNGs with a manifest."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from PIL import Image
+
+from input_pipeline.errors import UserError
+from t2igan.sampling.grid import captioned_grid, grid_shape
+
+# Formats of a grid with the most pixels that a side of one may have.
+GRID_SIDES = {".png": 1 << 16, ".jpg": 65_500, ".jpeg": 65_500, ".webp": 16_383}
+_GRID_PIXELS = 200_000_000
+_OTHER_PICTURES = (".avif", ".bmp", ".gif", ".heic", ".pdf", ".ppm", ".svg", ".tif", ".tiff")
+
+
+class SampleWriter(Protocol):
+    """Takes rows of pictures; a context manager."""
+
+    def __enter__(self) -> SampleWriter: ...
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None: ...
+
+    def add(self, label: str, images: np.ndarray, about: dict[str, Any]) -> None:
+        """Takes a row: its caption, uint8 [num, S, S, 3], and how it was made."""
+
+
+def open_writer(out: Path, rows: int, num: int, image_size: int) -> SampleWriter:
+    """Returns the writer that the name asks for, its folder made.
+
+    Args:
+      out: a grid where it ends like a picture, else a folder.
+      rows: captions.
+      num: pictures a caption.
+      image_size: pixels.
+
+    Raises:
+      UserError: no grid can be so large, no such format is written, or a file is in the way.
+    """
+    suffix = out.suffix.lower()
+    if suffix in _OTHER_PICTURES:
+        raise UserError(f"--out={out}: grids are written as {', '.join(GRID_SIDES)}")
+    if suffix in GRID_SIDES:
+        width, height = grid_shape(rows, num, image_size)
+        if max(width, height) > GRID_SIDES[suffix] or width * height > _GRID_PIXELS:
+            raise UserError(
+                f"--out={out}: a grid of {rows} x {num} pictures would be {width} x {height} "
+                "pixels; give a folder, e.g. --out=pictures"
+            )
+    folder = out.parent if suffix in GRID_SIDES else out
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise UserError(f"--out={out}: {folder} is not a folder; give another --out") from error
+    return _Grid(out) if suffix in GRID_SIDES else _Folder(out)
+
+
+class _Grid:
+    """One picture of all, a row a caption, written at the end."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._labels: list[str] = []
+        self._images: list[np.ndarray] = []
+
+    def __enter__(self) -> _Grid:
+        return self
+
+    def add(self, label: str, images: np.ndarray, about: dict[str, Any]) -> None:
+        self._labels.append(label)
+        self._images.append(images)
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        if error is not None:
+            return
+        sheet = captioned_grid(np.stack(self._images), self._labels)
+        if self._path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(self._path))
+        part = self._path.with_name(f".{self._path.name}.part")
+        try:  # whole or not at all: a full disk would leave half a picture
+            sheet.save(part, format=Image.registered_extensions()[self._path.suffix.lower()])
+            os.replace(part, self._path)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+class _Folder:
+    """Each picture as a PNG, and `manifest.jsonl` saying what each is and how to redo it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._rows = 0
+
+    def __enter__(self) -> _Folder:
+        self._manifest = (self._path / "manifest.jsonl").open("w", encoding="utf-8")
+        return self
+
+    def add(self, label: str, images: np.ndarray, about: dict[str, Any]) -> None:
+        for column, image in enumerate(images):
+            name = f"{self._rows:05d}_{column:03d}.png"
+            Image.fromarray(image).save(self._path / name)
+            entry = {"file": name, "caption": label, "num": column} | about
+            self._manifest.write(json.dumps(entry, ensure_ascii=False) + "\n")
+        self._rows += 1
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        self._manifest.close()

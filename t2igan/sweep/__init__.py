@@ -1,0 +1,1 @@
+"""Sweeps: trials, their processes and their results."""

@@ -1,0 +1,47 @@
+"""The picture that shows how training goes: fixed captions down, fixed noises across."""
+
+from __future__ import annotations
+
+import jax
+import numpy as np
+
+from input_pipeline.stream.train import eval_batches
+from t2igan import images
+from t2igan.runtime.device import data_mesh
+from t2igan.runtime.multihost import on_one_device
+from t2igan.runtime.rng import named_key
+from t2igan.sampling.sampler import make_sample_fn
+from t2igan.training.experiment import Experiment
+from t2igan.training.state import TrainState
+
+
+class SampleGrid:
+    """Draws the first captions of a split with the same noises each time, on one device."""
+
+    def __init__(self, experiment: Experiment, split: str) -> None:
+        """Reads the captions.
+
+        Args:
+          experiment: says how many captions and noises.
+          split: where the captions are from.
+        """
+        config = experiment.config
+        rows, self._columns = config.sample.num_captions, config.sample.num_noises
+        recipe = experiment.recipe
+        batches = eval_batches(
+            experiment.dataset, split, batch_size=rows, sentences=recipe.reads_sentences
+        )
+        batch = next(batches)
+        self._text = {
+            name: np.repeat(batch[name], self._columns, axis=0) for name in recipe.text_inputs
+        }
+        self._noises = np.tile(np.arange(self._columns, dtype=np.int32), len(batch["codes"]))
+        self._sample = make_sample_fn(recipe, data_mesh(jax.local_devices()[:1]))
+        self._key = named_key(jax.random.key(config.seed), "sample grid")
+
+    def __call__(self, state: TrainState) -> np.ndarray:
+        """Returns uint8 [height, width, 3] by the generator that samples."""
+        variables = on_one_device(state.sampling_variables)
+        drawn = self._sample(variables, self._text, self._noises, self._key)
+        drawn = np.asarray(images.to_uint8(drawn))
+        return images.grid(drawn.reshape(-1, self._columns, *drawn.shape[1:]))

@@ -1,0 +1,107 @@
+"""The folder of a run: its config, kept and compared, and one training in it at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from input_pipeline.errors import UserError
+from t2igan.config import override as configs
+from t2igan.runtime.multihost import from_first_process, is_first_process
+from t2igan.workdir.checkpoint_dir import list_steps
+
+if TYPE_CHECKING:
+    from ml_collections import ConfigDict
+
+CONFIG = "config.json"
+_LENGTH = ("train.epochs", "train.steps")
+
+
+@contextlib.contextmanager
+def claimed(workdir: Path, config: ConfigDict) -> Iterator[None]:
+    """Makes the run folder, or checks that the run in it is this one, and holds it for the block.
+
+    Args:
+      workdir: folder of the run; its parents are created.
+      config: what is to be trained in it.
+
+    Raises:
+      UserError: another run is in the folder, or another process is training it.
+    """
+    with contextlib.ExitStack() as held:
+
+        def claim() -> int:
+            _make(workdir)
+            held.enter_context(_lock(workdir))
+            check_resumes(workdir, config)
+            return 0
+
+        from_first_process(claim)
+        yield
+
+
+def read_config(workdir: Path) -> ConfigDict | None:
+    """Returns the config of the run in a folder, None where there is no run.
+
+    Raises:
+      UserError: its config.json is damaged.
+    """
+    path = Path(workdir) / CONFIG
+    return configs.read(path) if path.is_file() else None
+
+
+def keep_config(workdir: Path, config: ConfigDict) -> None:
+    """Writes config.json, where it is not there yet or where fields differ that may."""
+    path, text = workdir / CONFIG, configs.to_json(config)
+    if not is_first_process() or (path.is_file() and path.read_text() == text):
+        return
+    part = path.with_suffix(".part")
+    part.write_text(text)
+    os.replace(part, path)
+
+
+def check_resumes(workdir: Path, config: ConfigDict) -> None:
+    """Refuses a config that the run in the folder was not made with.
+
+    A run without a checkpoint starts anew, with whatever config.
+
+    Raises:
+      UserError: names the fields that differ and may not.
+    """
+    old = read_config(workdir)
+    if old is None or not list_steps(workdir):
+        return
+    free = set(configs.FREE_ON_RESUME)
+    if config.optimizer.schedule != "constant":
+        free -= set(
+            _LENGTH
+        )  # the learning rate falls to the last step: another length, other steps
+    configs.check_resumes(old, config, str(workdir), free)
+
+
+def _make(workdir: Path) -> None:
+    if workdir.exists() and not workdir.is_dir():
+        raise UserError(f"--workdir={workdir} is a file; give a folder, it is made if missing")
+    workdir.mkdir(parents=True, exist_ok=True)
+
+
+@contextlib.contextmanager
+def _lock(workdir: Path) -> Iterator[None]:
+    """Holds the folder; the lock ends with the process, however it ends."""
+    descriptor = os.open(workdir, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # some network file systems have no locks
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise UserError(
+                    f"{workdir} is being trained by another process; wait for it, stop it, or "
+                    "give another --workdir"
+                ) from error
+        yield
+    finally:
+        os.close(descriptor)
