@@ -1,1 +1,1 @@
-"""Experiments, one file each: its docstring is a lab note with command, machine, time, number."""
+"""Experiments, one file each; its docstring is a lab note: command, machine, time, numbers."""

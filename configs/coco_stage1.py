@@ -1,4 +1,4 @@
-"""The report's experiment: StackGAN's first stage at 64x64 on the captioned photographs of COCO.
+"""The StackGAN baseline at 64x64 on COCO, as the student report trained it.
 
     t2igan prepare --source=hdf5 --captions=eee443_project_dataset_train.h5 --images=IMAGES \
         --word_vectors=glove.6B.200d.txt --image_size=64 --out=data/coco
@@ -15,7 +15,7 @@ from configs import common
 
 
 def get_config() -> ConfigDict:
-    """The numbers of the report's table."""
+    """Returns the numbers of the report's table."""
     config = common.get_config()
     config.ema.decay = 0.0  # the report sampled from the generator as it stood
     config.train.batch_size = 128

@@ -1,4 +1,4 @@
-"""The report's recipe on 7,000 captioned photographs: small enough for one evening.
+"""The StackGAN baseline on 7,000 captioned photographs: small enough for one evening.
 
     t2igan prepare --source=hdf5 --captions=eee443_project_dataset_train.h5 --images=images \
         --word_vectors=glove.6B.200d.txt --image_size=64 --out=data/flickr8k
@@ -12,7 +12,7 @@ from configs import common
 
 
 def get_config() -> ConfigDict:
-    """The report's numbers, with an average of the generator and mirrored pictures."""
+    """Returns the baseline with an EMA generator and mirrored images."""
     config = common.get_config()
     config.data.flip = True  # doubles a small set; its captions seldom say left or right
     config.train.epochs = 200

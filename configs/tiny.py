@@ -1,8 +1,8 @@
-"""A run of a minute on any prepared set: to see that everything works, not to see good pictures.
+"""A run of a minute on any prepared set: to see that everything works, not to see good images.
 
     t2igan train --config=configs/tiny.py --workdir=runs/tiny --config.data.dir=DATASET
 
-60 steps with a checkpoint every 10, networks a sixteenth as wide as the report's.
+60 steps with a checkpoint every 10, networks a sixteenth as wide as the StackGAN baseline's.
 """
 
 from ml_collections import ConfigDict
@@ -11,7 +11,7 @@ from configs import common
 
 
 def get_config() -> ConfigDict:
-    """The report's recipe, narrow and short."""
+    """Returns the StackGAN baseline, narrow and short."""
     config = common.get_config()
     config.model.gf_dim = 8
     config.model.df_dim = 8
@@ -30,6 +30,6 @@ def get_config() -> ConfigDict:
 
 
 def sweep(add) -> None:
-    """Two learning rates: the smallest thing that `t2igan sweep` can compare."""
+    """Adds two learning rates: the smallest thing that `t2igan sweep` can compare."""
     for rate in (1e-3, 2e-4):
         add(**{"optimizer.g_learning_rate": rate, "optimizer.d_learning_rate": rate})

@@ -25,7 +25,7 @@ def grid(images: np.ndarray, gap: int = 2, background: int = 255) -> np.ndarray:
 
     Args:
       images: uint8 [R, C, H, W, 3].
-      gap: pixels between neighbours and around the whole.
+      gap: pixels between neighbors and around the whole.
       background: grey value of the gaps, 0 to 255.
 
     Returns:
@@ -40,14 +40,14 @@ def grid(images: np.ndarray, gap: int = 2, background: int = 255) -> np.ndarray:
     return np.pad(sheet, ((0, gap), (0, gap), (0, 0)), constant_values=background)
 
 
-def shrunk(large: jax.Array, size: int) -> jax.Array:
+def downsample(large: jax.Array, size: int) -> jax.Array:
     """Returns [B, size, size, 3] of large [B, k * size, k * size, 3]: each k x k square's mean."""
     batch, full, _, channels = large.shape
     times = full // size
     return large.reshape(batch, size, times, size, times, channels).mean(axis=(2, 4))
 
 
-def soften(images: jax.Array, keys: jax.Array) -> jax.Array:
+def random_blur(images: jax.Array, keys: jax.Array) -> jax.Array:
     """Returns images [B, H, W, 3] mixed with their blur, each by a share of its own from 0 to 1.
 
     Generated pictures are softer than real ones: who learns to enlarge from real pictures alone

@@ -23,10 +23,10 @@ TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 # Scripts that take minutes or a cluster: the file that runs them, whole or with stand-ins.
 RUN_ELSEWHERE = {
     "scripts/benchmarks/input_speed.py": "tests/scripts/test_input_speed.py",
-    "scripts/launch_slurm.sh": "tests/scripts/test_scripts.py",
-    "scripts/launch_tpu_pod.sh": "tests/scripts/test_scripts.py",
+    "scripts/cluster/launch_slurm.sh": "tests/scripts/test_scripts.py",
+    "scripts/cluster/launch_tpu_pod.sh": "tests/scripts/test_scripts.py",
     "scripts/quickstart": ".ci/run",
-    "scripts/sweep_slurm_array.sh": "tests/scripts/test_scripts.py",
+    "scripts/cluster/sweep_slurm_array.sh": "tests/scripts/test_scripts.py",
     "scripts/test": ".ci/run",
 }
 OUR_FOLDERS = ("configs", "input_pipeline", "scripts", "t2igan", "tests")
@@ -156,9 +156,9 @@ def test_named_files_extras_and_fields_exist() -> None:
         for extra in re.findall(r"^(?:\.|t2igan)\[(\w+)\]$", word):
             assert extra in extras, f"README.md: there is no extra {extra}"
         if word.startswith("--config."):
-            from t2igan.config import override as configs
+            from t2igan.config import override
 
-            configs.load(["--config=configs/common.py", word])
+            override.load(["--config=configs/common.py", word])
 
 
 def test_blocks_and_commands_are_found_however_they_are_written() -> None:

@@ -157,7 +157,7 @@ def finish(
     sums = _checksums(folder)
     text = "".join(f"{digest}  {name}\n" for name, digest in sums.items())
     (folder / CHECKSUMS).write_text(text)
-    report = {**report, "fingerprint": fingerprint(sums)}
+    report = {**report, "fingerprint": dataset_hash(sums)}
     (folder / REPORT).write_text(json.dumps(report, indent=1) + "\n")
     return report
 
@@ -171,7 +171,7 @@ def _checksums(folder: Path) -> dict[str, str]:
     return sums
 
 
-def fingerprint(sums: Mapping[str, str]) -> str:
+def dataset_hash(sums: Mapping[str, str]) -> str:
     """Hash over the records, words and word vectors, from the SHA-256 of each file by its name."""
     content = [
         f"{name} {digest}"

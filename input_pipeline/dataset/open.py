@@ -31,7 +31,7 @@ _SLICE = re.compile(r"(?P<name>[^\[\]]+)\[(?P<start>\d*%?):(?P<stop>\d*%?)\]", r
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class DataSet:
+class Dataset:
     """A prepared data set.
 
     Attributes:
@@ -41,7 +41,7 @@ class DataSet:
       vocabulary: words and their codes.
       word_vectors: float32 [V, D], row k for code k.
       splits: number of images in each split.
-      fingerprint: changes when a record, a word or a word vector does.
+      hash: changes when a record, a word or a word vector does.
       sentence_encoder: whose embeddings of the captions it holds, or None.
     """
 
@@ -51,7 +51,7 @@ class DataSet:
     vocabulary: Vocabulary
     word_vectors: np.ndarray
     splits: dict[str, int]
-    fingerprint: str
+    hash: str
     _shards: dict[str, tuple[Shard, ...]] = dataclasses.field(repr=False)
     sentence_encoder: Identity | None = None
 
@@ -111,7 +111,7 @@ def _bound(text: str, total: int, default: int) -> int:
     return min(total, round(total * number / 100) if text.endswith("%") else number)
 
 
-def open_dataset(path: str | Path) -> DataSet:
+def open_dataset(path: str | Path) -> Dataset:
     """The data set that `prepare` made at `path`.
 
     Raises:
@@ -133,14 +133,14 @@ def open_dataset(path: str | Path) -> DataSet:
             f"{error}: restore the file or prepare the data set again; "
             f"`sha256sum -c {dataset_folder.CHECKSUMS}` in its folder checks all files"
         ) from error
-    return DataSet(
+    return Dataset(
         path=path,
         image_size=image_size,
         caption_length=caption_length,
         vocabulary=vocabulary,
         word_vectors=word_vectors,
         splits={name: sum(shard.num_records for shard in files) for name, files in shards.items()},
-        fingerprint=fingerprint,
+        hash=fingerprint,
         _shards=shards,
         sentence_encoder=encoder,
     )
@@ -167,7 +167,7 @@ def _check_files(path: Path, report: Fields) -> str:
     ArrayRecord has hashes of its own for what is in the shards.
     """
     sums = read_sums(path / dataset_folder.CHECKSUMS)
-    fingerprint = dataset_folder.fingerprint(sums)
+    fingerprint = dataset_folder.dataset_hash(sums)
     if report.text("fingerprint", r"\w{1,256}") != fingerprint:
         raise Damaged(f"{path / dataset_folder.CHECKSUMS} does not belong to this data set")
     for name in (_TFDS_INFO, dataset_folder.VOCABULARY, dataset_folder.WORD_VECTORS):

@@ -73,7 +73,7 @@ def decode(
     """uint8 [H, W, 3] RGB picture, the right way up.
 
     Transparent parts are shown on white, as a web page would. 16-bit gray keeps its upper 8 bits.
-    CMYK is converted without its colour profile.
+    CMYK is converted without its color profile.
 
     Args:
       image: a file, a file's bytes, or pixels (uint8 [H, W, 3], returned as they are). A

@@ -47,7 +47,7 @@ def repeated_files(
 
 
 def is_flat(pixels: np.ndarray) -> bool:
-    """Whether one colour fills more than half of the picture.
+    """Whether one color fills more than half of the picture.
 
     Args:
       pixels: uint8 [H, W, 3].
@@ -73,17 +73,17 @@ def looks_unavailable(pixels: np.ndarray) -> bool:
     return bool(_is_gray(pixels.astype(int), 24) and (pixels <= ground).all() and share < 1)
 
 
-def _is_gray(colours: np.ndarray, tolerance: int) -> bool:
-    return bool((colours.max(axis=-1) - colours.min(axis=-1)).max() <= tolerance)
+def _is_gray(colors: np.ndarray, tolerance: int) -> bool:
+    return bool((colors.max(axis=-1) - colors.min(axis=-1)).max() <= tolerance)
 
 
 def _commonest_colour(pixels: np.ndarray) -> tuple[np.ndarray, float]:
-    """int [3] colour and the share of the pixels that have it."""
+    """int [3] color and the share of the pixels that have it."""
     packed = pixels.reshape(-1, 3).astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
-    colours, counts = np.unique(packed, return_counts=True)
+    colors, counts = np.unique(packed, return_counts=True)
     best = int(counts.argmax())
-    colour = int(colours[best])
-    return np.array([colour >> 16, colour >> 8 & 255, colour & 255]), counts[best] / packed.size
+    color = int(colors[best])
+    return np.array([color >> 16, color >> 8 & 255, color & 255]), counts[best] / packed.size
 
 
 def _digests(paths: Iterable[Path], max_bytes: int) -> Iterator[tuple[bytes, bytes]]:

@@ -22,7 +22,7 @@ from input_pipeline.text.sentence_encoders import Identity
 
 if TYPE_CHECKING:
     from input_pipeline.prepare.convert import Conversion
-    from input_pipeline.prepare.write import Tally
+    from input_pipeline.prepare.write import Counts
 
 HELP = "Turn pictures and captions into a data set: checked, resized, tokenised, in shards."
 EXAMPLE = """
@@ -177,7 +177,7 @@ def _processors() -> int:
     return os.cpu_count() or 1
 
 
-def _refuse_nothing(tally: Tally) -> None:
+def _refuse_nothing(tally: Counts) -> None:
     if tally.examples["train"]:
         return
     where = "for the split train" if tally.examples else "at all"
@@ -187,7 +187,7 @@ def _refuse_nothing(tally: Tally) -> None:
     )
 
 
-def _report(args: argparse.Namespace, conversion: Conversion, tally: Tally) -> dict[str, Any]:
+def _report(args: argparse.Namespace, conversion: Conversion, tally: Counts) -> dict[str, Any]:
     return {
         "examples": tally.examples.total(),
         "captions": tally.captions.total(),

@@ -16,17 +16,17 @@ from input_pipeline.images import decode as image_files
 from input_pipeline.images.decode import Rejected
 from input_pipeline.sources.base import Example, Source
 from input_pipeline.text.sentence_encoders import SentenceEncoder, sentence_of
-from input_pipeline.text.vocabulary import END, UNK, Vocabulary, tokenise
+from input_pipeline.text.vocabulary import END, UNK, Vocabulary, tokenize
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
-# Per worker: enough that none waits for a slow neighbour while the order is kept.
+# Per worker: enough that none waits for a slow neighbor while the order is kept.
 _TASKS_AHEAD = 3
 
 
 @dataclasses.dataclass(frozen=True)
-class Refusal:
+class Rejection:
     """An image that is not used, and the reason in one word."""
 
     file: str
@@ -34,7 +34,7 @@ class Refusal:
 
 
 @dataclasses.dataclass(frozen=True)
-class Division:
+class SplitAssignment:
     """Which of three splits an image belongs to: by a hash, so that memory holds no list.
 
     An image stays where it is when others come or go. The test images are the same whatever the
@@ -133,7 +133,7 @@ def with_words(captions: tuple[str, ...] | np.ndarray) -> tuple[str, ...] | np.n
     """The captions, texts or int [n, L] codes, that have a word in them."""
     if isinstance(captions, np.ndarray):
         return captions[(captions > END).any(axis=1)]
-    return tuple(caption for caption in captions if tokenise(caption))
+    return tuple(caption for caption in captions if tokenize(caption))
 
 
 def printable(text: str) -> str:
@@ -148,7 +148,7 @@ def convert(
     *,
     wanted: Callable[[str], bool],
     workers: int,
-) -> Iterator[list[Record | Refusal]]:
+) -> Iterator[list[Record | Rejection]]:
     """Records and refusals of a split, some at a time, in the source's order.
 
     Memory is bounded by the number of workers: they are a few tasks ahead at most.
@@ -161,8 +161,8 @@ def convert(
       workers: threads; image decoders let others run.
     """
 
-    def convert_range(examples: range) -> list[Record | Refusal]:
-        outcomes: list[Record | Refusal] = []
+    def convert_range(examples: range) -> list[Record | Rejection]:
+        outcomes: list[Record | Rejection] = []
         sentences: list[list[str]] = []
         for example in source.examples(split, examples.start, examples.stop):
             if not wanted(example.key):
@@ -180,16 +180,16 @@ def convert(
     return in_order(convert_range, ranges, workers)
 
 
-def _converted(conversion: Conversion, example: Example) -> Record | Refusal:
+def _converted(conversion: Conversion, example: Example) -> Record | Rejection:
     try:
         return conversion.record(example)
     except Rejected as error:
-        return Refusal(printable(example.file or example.key), error.reason)
+        return Rejection(printable(example.file or example.key), error.reason)
 
 
 def _with_sentences(
-    outcomes: list[Record | Refusal], sentences: list[list[str]], encoder: SentenceEncoder
-) -> list[Record | Refusal]:
+    outcomes: list[Record | Rejection], sentences: list[list[str]], encoder: SentenceEncoder
+) -> list[Record | Rejection]:
     """The same outcomes, each record with the embeddings of its sentences: encoded together."""
     rows = encoder([sentence for texts in sentences for sentence in texts])
     ends = np.cumsum([len(texts) for texts in sentences], dtype=int)

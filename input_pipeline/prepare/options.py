@@ -12,7 +12,7 @@ from tqdm import tqdm
 from input_pipeline.errors import UserError
 from input_pipeline.images.decode import Rejected
 from input_pipeline.images.placeholders import repeated_files
-from input_pipeline.prepare.convert import Conversion, Division
+from input_pipeline.prepare.convert import Conversion, SplitAssignment
 from input_pipeline.sources.base import Example, Source
 from input_pipeline.text import vocabulary as vocabularies
 from input_pipeline.text import word_vectors as tables
@@ -26,7 +26,7 @@ DEFAULT_PARTS = {"validation": 0.15, "test": 0.0}
 _SHARD_BYTES = 64 * 1024 * 1024
 
 
-def division(args: argparse.Namespace, source: Source) -> Division:
+def division(args: argparse.Namespace, source: Source) -> SplitAssignment:
     """How the images of train are divided into the splits that the source lacks.
 
     Raises:
@@ -49,10 +49,10 @@ def division(args: argparse.Namespace, source: Source) -> Division:
     }
     if sum(parts.values()) >= 1:
         raise UserError("--validation_fraction and --test_fraction leave nothing to train on")
-    return Division(args.seed, **parts)
+    return SplitAssignment(args.seed, **parts)
 
 
-def vocabulary(args: argparse.Namespace, source: Source, division: Division) -> Vocabulary:
+def vocabulary(args: argparse.Namespace, source: Source, division: SplitAssignment) -> Vocabulary:
     """The source's own words, or the most frequent ones of the captions that stay in train.
 
     Raises:
@@ -66,7 +66,7 @@ def vocabulary(args: argparse.Namespace, source: Source, division: Division) -> 
     return vocabularies.build(captions, args.vocab_size or DEFAULT_VOCAB_SIZE)
 
 
-def _train_captions(source: Source, division: Division) -> Iterator[str]:
+def _train_captions(source: Source, division: SplitAssignment) -> Iterator[str]:
     """Captions of the images that stay in train: validation and test give no words."""
     if division.parts()["train"] == 1:
         yield from tqdm(source.captions("train"), desc="words", unit=" captions", delay=1)

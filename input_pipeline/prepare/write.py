@@ -20,7 +20,7 @@ from tqdm import tqdm
 from input_pipeline.dataset import folder as dataset_folder
 from input_pipeline.dataset.records import Record
 from input_pipeline.errors import UserError
-from input_pipeline.prepare.convert import Conversion, Division, Refusal, convert, key_hash
+from input_pipeline.prepare.convert import Conversion, Rejection, SplitAssignment, convert, key_hash
 from input_pipeline.sources.base import Source
 
 _KEYS = "keys.tmp"
@@ -44,7 +44,7 @@ class Split:
     expected: int
 
 
-def plan(sizes: Mapping[str, int], division: Division) -> list[Split]:
+def plan(sizes: Mapping[str, int], division: SplitAssignment) -> list[Split]:
     """The splits to make: the source's own, and train divided into those that it lacks.
 
     Args:
@@ -62,11 +62,11 @@ def plan(sizes: Mapping[str, int], division: Division) -> list[Split]:
     return divided + own
 
 
-def _belongs(division: Division, name: str) -> Callable[[str], bool]:
+def _belongs(division: SplitAssignment, name: str) -> Callable[[str], bool]:
     return lambda key: division.split_of(key) == name
 
 
-class Tally:
+class Counts:
     """Counts of what was written and what was refused; each refusal is a line of a file.
 
     Attributes:
@@ -82,9 +82,9 @@ class Tally:
         self._refusals = csv.writer(refusals)
         self._refusals.writerow(("file", "reason"))
 
-    def add(self, split: str, outcome: Record | Refusal) -> None:
+    def add(self, split: str, outcome: Record | Rejection) -> None:
         """Counts one image."""
-        if isinstance(outcome, Refusal):
+        if isinstance(outcome, Rejection):
             self.rejected[outcome.reason] += 1
             self._refusals.writerow((outcome.file, outcome.reason))
         else:
@@ -138,7 +138,7 @@ def write_records(
     *,
     shard_size: int,
     workers: int,
-) -> Tally:
+) -> Counts:
     """What was written into `folder`: all splits' shards, and `rejected.csv`.
 
     Memory is that of one shard and of the examples in work, whatever the number of images.
@@ -152,7 +152,7 @@ def write_records(
     total = sum(source.splits().values())
     with contextlib.ExitStack() as stack:
         listing = (folder / dataset_folder.REJECTED).open("w", encoding="utf-8", newline="")
-        tally = Tally(stack.enter_context(listing))
+        tally = Counts(stack.enter_context(listing))
         keys = SeenKeys(folder / _KEYS)
         # In a log file every showing is a line.
         interval = 0.1 if sys.stderr.isatty() else 10
@@ -182,9 +182,9 @@ def write_records(
 
 
 def _counted(
-    outcomes: Iterable[list[Record | Refusal]],
+    outcomes: Iterable[list[Record | Rejection]],
     split: str,
-    tally: Tally,
+    tally: Counts,
     keys: SeenKeys,
     bar: tqdm,
 ) -> Iterator[Record]:
@@ -205,7 +205,7 @@ def _cut(records: Iterator[Record], expected: int, size: int) -> list[Iterator[R
     return [*(itertools.islice(records, size) for _ in range(full)), records]
 
 
-def _compare_counts(tally: Tally, written: Mapping[str, Sequence[int]], total: int) -> None:
+def _compare_counts(tally: Counts, written: Mapping[str, Sequence[int]], total: int) -> None:
     in_shards = {name: sum(lengths) for name, lengths in written.items()}
     if in_shards != dict(tally.examples):
         raise RuntimeError(

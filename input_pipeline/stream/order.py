@@ -62,7 +62,7 @@ def flips(seed: int, epochs: np.ndarray, records: np.ndarray) -> np.ndarray:
     return random_bits(seed, _FLIP, records, epochs) >> np.uint64(63) == 1
 
 
-def other_captions(
+def negative_captions(
     seed: int, step: int, rows: np.ndarray, num_images: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Images whose captions a step is given without them, with replacement.

@@ -10,10 +10,10 @@ import grain
 import numpy as np
 
 from input_pipeline.dataset.cache import Cache, InMemory, cached
-from input_pipeline.dataset.open import DataSet
+from input_pipeline.dataset.open import Dataset
 from input_pipeline.dataset.reader import ShardReader
 from input_pipeline.errors import UserError
-from input_pipeline.stream.order import EpochOrder, drawn_captions, flips, other_captions
+from input_pipeline.stream.order import EpochOrder, drawn_captions, flips, negative_captions
 
 Batch = dict[str, Any]
 
@@ -32,14 +32,14 @@ class _TrainBatches:
         share: slice,
         seed: int,
         flip: bool,
-        others: slice,
+        negatives: slice,
     ) -> None:
         self._records = records
         self._order = order
         self._share = share
         self._seed = seed
         self._flip = flip
-        self._others = others
+        self._negatives = negatives
 
     @property
     def num_images(self) -> int:
@@ -57,14 +57,15 @@ class _TrainBatches:
         if self._flip:
             _mirror(records["image"], np.flatnonzero(flips(self._seed, epochs, indices)))
         batch = {"image": records["image"], **drawn_text(records, drawn)}
-        if self._others.stop:
-            batch |= {f"other_{name}": rows for name, rows in self._drawn_others(step).items()}
+        if self._negatives.stop:
+            negatives = self._extra_negatives(step)
+            batch |= {f"negative_{name}": rows for name, rows in negatives.items()}
         return batch
 
-    def _drawn_others(self, step: int) -> Batch:
+    def _extra_negatives(self, step: int) -> Batch:
         """This process's share of the step's further captions."""
-        rows = np.arange(self._others.start, self._others.stop)
-        indices, draws = other_captions(self._seed, step, rows, self._order.num_images)
+        rows = np.arange(self._negatives.start, self._negatives.stop)
+        indices, draws = negative_captions(self._seed, step, rows, self._order.num_images)
         records = self._records.texts(indices)
         counts = np.fromiter(map(len, records["captions"]), np.int64, len(rows))
         return drawn_text(records, draws % counts)
@@ -120,8 +121,8 @@ class TrainStream:
     def __next__(self) -> Batch:
         """{"image": uint8 [B / P, S, S, 3], "codes": int32 [B / P, L]}, P the process count.
 
-        Where embeddings are read, "sentence": float16 [B / P, E] of the same captions too. Where
-        others are, "other_codes": int32 [others / P, L], and "other_sentence".
+        Where embeddings are read, "sentence": float16 [B / P, E] of the same captions too. With
+        extra negatives, "negative_codes": int32 [extra_negatives / P, L] and "negative_sentence".
         """
         if self._failure is not None:
             raise self._failure
@@ -179,7 +180,7 @@ class TrainStream:
 
 
 def train_stream(
-    dataset: DataSet,
+    dataset: Dataset,
     split: str = "train",
     *,
     batch_size: int,
@@ -189,7 +190,7 @@ def train_stream(
     process_count: int = 1,
     cache: Cache = "auto",
     sentences: bool = False,
-    others: int = 0,
+    extra_negatives: int = 0,
 ) -> TrainStream:
     """Shuffled training batches, epoch after epoch, this process's share of each.
 
@@ -207,7 +208,7 @@ def train_stream(
       process_count: P, which divides B.
       cache: whether images stay in memory once read: "auto", "memory" or "none".
       sentences: give the captions' embeddings too. Images and captions are the same either way.
-      others: further captions at each step over all processes, of images drawn by chance; the rest
+      extra_negatives: more captions a step over all processes, of images drawn by chance; the rest
         is the same with and without.
 
     Raises:
@@ -217,10 +218,12 @@ def train_stream(
     share = _equal_share(batch_size, process_index, process_count)
     source = dataset.source(split, sentences)
     order = EpochOrder(len(source), batch_size, seed)
-    other_share = _equal_share(others, process_index, process_count) if others else slice(0, 0)
-    batches = _TrainBatches(cached(source, cache), order, share, seed, flip, other_share)
+    negatives = slice(0, 0)
+    if extra_negatives:
+        negatives = _equal_share(extra_negatives, process_index, process_count)
+    batches = _TrainBatches(cached(source, cache), order, share, seed, flip, negatives)
     identity = {
-        "fingerprint": dataset.fingerprint,
+        "fingerprint": dataset.hash,
         "split": split,
         "batch_size": batch_size,
         "seed": seed,
@@ -243,7 +246,7 @@ def _equal_share(batch_size: int, index: int, count: int) -> slice:
 
 
 def eval_batches(
-    dataset: DataSet,
+    dataset: Dataset,
     split: str,
     *,
     batch_size: int,

@@ -37,7 +37,7 @@ _BETWEEN_WORDS = re.compile(r"[\s,;:/\\|!?()\[\]{}<>\"\u201c\u201d\u2013\u2014_]
 _NOT_IN_WORDS = re.compile(r"[\W_]+")
 
 
-def tokenise(caption: str) -> list[str]:
+def tokenize(caption: str) -> list[str]:
     """Words of a caption: lower case, without punctuation.
 
     As the report's HDF5 files show: `t-shirt` is the one word `tshirt` and `D.C.` is `dc`. A
@@ -112,7 +112,7 @@ class Vocabulary:
         """
         if length < 2:
             raise ValueError(f"length is {length}; start and end need 2")
-        words = tokenise(caption)[: length - 2]
+        words = tokenize(caption)[: length - 2]
         codes = np.full(length, NULL, np.int32)
         codes[0] = START
         codes[1 : len(words) + 1] = [self.codes.get(word, UNK) for word in words]
@@ -126,7 +126,7 @@ class Vocabulary:
 
     def unknown_words(self, caption: str) -> list[str]:
         """Words of a caption that have no code, each once, as they appear."""
-        return [word for word in dict.fromkeys(tokenise(caption)) if word not in self.codes]
+        return [word for word in dict.fromkeys(tokenize(caption)) if word not in self.codes]
 
     def near(self, word: str, count: int = 3) -> list[str]:
         """Up to `count` known words that are spelled much like `word`, the nearest first."""
@@ -185,7 +185,7 @@ def _count_words(captions: Iterable[str]) -> collections.Counter[str]:
     counts: collections.Counter[str] = collections.Counter()
     rare = 0
     for caption in captions:
-        counts.update(word for word in tokenise(caption) if len(word) <= _MAX_WORD_LENGTH)
+        counts.update(word for word in tokenize(caption) if len(word) <= _MAX_WORD_LENGTH)
         while len(counts) > _MAX_COUNTED_WORDS:
             rare += 1
             counts = collections.Counter({w: n for w, n in counts.items() if n > rare})

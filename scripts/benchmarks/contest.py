@@ -142,7 +142,7 @@ def hold(name: str, found: Mapping[str, float]) -> None:
 def summary(found: Mapping[str, Mapping[str, Any]], batch_size: int) -> dict[str, Any]:
     """Returns the result with medians, spread, images/s, and ratios to the first competitor.
 
-    A ratio is taken within each round, neighbours in time, and is "times as long as the first".
+    A ratio is taken within each round, neighbors in time, and is "times as long as the first".
     """
     first = next(iter(found.values()))["seconds"]
     out = {}

@@ -25,7 +25,7 @@ import jax
 import numpy as np
 
 from input_pipeline.dataset import folder as dataset_folder
-from input_pipeline.dataset.open import DataSet, open_dataset
+from input_pipeline.dataset.open import Dataset, open_dataset
 from input_pipeline.dataset.records import Record
 from input_pipeline.stream.train import TrainStream, train_stream
 from input_pipeline.text.vocabulary import SPECIAL_WORDS, Vocabulary
@@ -89,7 +89,7 @@ def _made(folder: Path, flags: argparse.Namespace) -> Path:
     return folder
 
 
-def _setting(dataset: DataSet, flags: argparse.Namespace) -> dict[str, Any]:
+def _setting(dataset: Dataset, flags: argparse.Namespace) -> dict[str, Any]:
     size = dataset.image_size
     return {
         "images": dataset.splits["train"],
@@ -109,7 +109,7 @@ def _machine() -> dict[str, Any]:
     }
 
 
-def _rates(dataset: DataSet, flags: argparse.Namespace) -> dict[str, dict[str, float]]:
+def _rates(dataset: Dataset, flags: argparse.Namespace) -> dict[str, dict[str, float]]:
     """Images per CPU-second of each way, the rounds taking turns."""
     mesh = device.data_mesh()
     with contextlib.ExitStack() as stack:
@@ -148,7 +148,7 @@ def _summary(values: list[float]) -> dict[str, float]:
     return {"median": statistics.median(values), "least": min(values), "most": max(values)}
 
 
-def _waiting(dataset: DataSet, flags: argparse.Namespace, rate: int) -> dict[str, float]:
+def _waiting(dataset: Dataset, flags: argparse.Namespace, rate: int) -> dict[str, float]:
     """Part of its time that a step waits, where a step alone takes `rate` images a second.
 
     The step sleeps: it stands for an accelerator, which leaves the processor to the pipeline.

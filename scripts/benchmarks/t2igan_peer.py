@@ -18,7 +18,7 @@ import problem as problems
 from t2igan.images import to_unit_range
 from t2igan.models.conv import dispatch as fast_forms
 from t2igan.runtime import device, sharding
-from t2igan.sampling import sampler
+from t2igan.sampling.sampler import Sampler
 from t2igan.training import compile as compiled
 
 VERSIONS = {"jax": jax.__version__, "flax": flax.__version__}
@@ -40,8 +40,8 @@ class Competitor:
         self.noise = {name: problem[name] for name in problem if name in self.recipe.noise_dims}
         self.form = settings.get("form") or None
         self.train = compiled.make_train_step(self.recipe, optimizers, config, self.mesh)
-        self.draw = sampler.make_sample_fn(self.recipe, self.mesh)
-        self.indices = jnp.arange(len(batch["codes"]))
+        self.sampler = Sampler(self.recipe, len(batch["codes"]), list(self.mesh.devices.flat))
+        self.codes, self.indices = batch["codes"], np.arange(len(batch["codes"]))
         self.calls, self.last = 0, None
 
     def _forms(self) -> Any:
@@ -49,9 +49,12 @@ class Competitor:
 
     def check_sample(self) -> dict[str, np.ndarray]:
         """The pictures of the problem's noise."""
-        draw = sampler.make_draw_fn(self.recipe, self.mesh)
+
+        def images(variables: Any, text: Any, noise: Any) -> jax.Array:
+            return self.recipe.generator.apply(variables, text, noise, train=False)["image"]
+
         with self._forms():
-            sample = draw(self.variables, {"codes": self.batch["codes"]}, self.noise)
+            sample = jax.jit(images)(self.variables, {"codes": self.batch["codes"]}, self.noise)
         return {"sample": np.asarray(sample)}
 
     def check_train(self) -> dict[str, np.ndarray]:
@@ -94,9 +97,9 @@ class Competitor:
         """One batch of pictures, other noise each time."""
         self.calls += 1
         key = jax.random.key(self.calls)
-        text = {"codes": self.batch["codes"]}
+        text = {"codes": self.codes}
         with self._forms():
-            self.last = self.draw(self.variables, text, self.indices, key)
+            self.last = self.sampler.sample(self.variables, text, self.indices, key)
 
     def wait(self) -> None:
         """Returns when all is computed."""

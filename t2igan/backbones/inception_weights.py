@@ -85,7 +85,9 @@ def _read_npz(path: Path) -> tuple[dict[str, np.ndarray], str]:
         arrays = read_npz(path, _MAX_BYTES)
         digest, recorded = str(arrays.pop(_DIGEST)), str(arrays.pop(_ARRAYS))
     except (ValueError, LookupError):
-        raise UserError(f"{path}: damaged, or not made by scripts/convert_inception.py") from None
+        raise UserError(
+            f"{path}: damaged, or not made by scripts/weights/convert_inception.py"
+        ) from None
     if _hash_of(arrays) != recorded:
         raise UserError(f"{path}: its numbers are not those converted: run the conversion again")
     _check(path, digest)

@@ -42,7 +42,7 @@ def main(args: argparse.Namespace) -> None:
         out.parent.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
         raise UserError(f"--out={out}: {out.parent} is not a folder") from error
-    from t2igan.config.override import every_field_known
+    from t2igan.config.record import every_field_known
     from t2igan.report.page import make_page
 
     with every_field_known():

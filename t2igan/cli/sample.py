@@ -227,10 +227,10 @@ def _draw(
     options = {"seed": args.seed, "truncation": args.truncation}
     if args.interpolate == "captions":
         for start, end in itertools.pairwise(captions):
-            (row,) = run.walk_captions(start, end, args.num, **options)
+            (row,) = run.interpolate_captions(start, end, args.num, **options)
             yield f"{start} -> {end}", row
         return
-    draw = run.walk_noises if args.interpolate else functools.partial(run.sample, **best)
+    draw = run.interpolate_noise if args.interpolate else functools.partial(run.sample, **best)
     together = math.ceil(_AT_ONCE / (args.num * args.best_of))
     for first in range(0, len(captions), together):
         some = captions[first : first + together]

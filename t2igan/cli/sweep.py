@@ -57,7 +57,7 @@ def main(args: argparse.Namespace) -> None:
     trials = find_trials(args.config_flags, workdir)
     if args.print_commands:
         for trial in trials:
-            print(shlex.join(["python", "-m", "t2igan", "train", *trial.flags]))
+            print(shlex.join(["python", "-P", "-m", "t2igan", "train", *trial.flags]))
         return
     workdir.mkdir(parents=True, exist_ok=True)
     failures = {} if args.collect else run_trials(trials, args.parallel)

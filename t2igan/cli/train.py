@@ -45,18 +45,18 @@ def main(args: argparse.Namespace) -> None:
       UserError: see `training.loop.train`.
       SystemExit: 130 after Ctrl-C, once the run is saved.
     """
-    from t2igan.config import override as configs
+    from t2igan.config import override, record
     from t2igan.runtime import multihost as distributed
     from t2igan.workdir import folder as run_folder
 
     workdir = Path(args.workdir)
-    config = configs.load(args.config_flags, default=run_folder.read_config(workdir))
+    config = override.load(args.config_flags, default=run_folder.read_config(workdir))
     distributed.initialize(args.coordinator_address, args.num_processes, args.process_id)
     if config.use_compilation_cache:
         from t2igan.runtime.compilation_cache import use_compilation_cache
 
         use_compilation_cache()
-    with configs.every_field_known():
+    with record.every_field_known():
         if args.dry_run:
             from t2igan.training.dry_run import dry_run
 

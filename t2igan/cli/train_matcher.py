@@ -72,7 +72,7 @@ def main(args: argparse.Namespace) -> None:
     held_out = read(test, False) if test else None
     params = training.train(dataset, pairs, settings)
     trained = {
-        "dataset": dataset.fingerprint,
+        "dataset": dataset.hash,
         "split": args.split,
         "pictures": len(pairs.texts),
         "captions": sum(map(len, pairs.texts)),

@@ -1,4 +1,15 @@
-"""Names of earlier versions that runs, sweeps and command lines may still use."""
+"""Names of earlier versions that runs, sweeps, configs and command lines may still use.
+
+Former names of config fields stand beside the fields, in configs/common.py.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+from t2igan.config.files import table
 
 RECIPES = {
     "caption_contrast": "contrastive",
@@ -8,3 +19,38 @@ RECIPES = {
     "stackgan2": "stackgan_stage2",
 }
 METRICS = {"memorisation": "memorization"}
+
+
+@functools.cache
+def former_fields() -> dict[str, str]:
+    """Returns today's name by former name of the fields that were renamed."""
+    return {field.former: name for name, field in table().items() if field.former}
+
+
+def field(name: str) -> str:
+    """Returns today's name of a config field."""
+    return former_fields().get(name, name)
+
+
+def value(name: str, value: Any) -> Any:
+    """Returns today's value of a config field, by its name of today."""
+    return RECIPES.get(value, value) if name == "recipe" and isinstance(value, str) else value
+
+
+def upgrade(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a nested config with today's names of fields and recipes.
+
+    Args:
+      values: as JSON holds them: groups of fields; a field that has both names keeps today's.
+    """
+    new = {
+        key: dict(inner) if isinstance(inner, Mapping) else inner for key, inner in values.items()
+    }
+    for old_name, new_name in former_fields().items():
+        group, _, old = old_name.partition(".")
+        fields = new.get(group)
+        if isinstance(fields, dict) and old in fields:
+            fields.setdefault(new_name.partition(".")[2], fields.pop(old))
+    if "recipe" in new:
+        new["recipe"] = value("recipe", new["recipe"])
+    return new

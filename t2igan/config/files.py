@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-import difflib
+import functools
 import importlib.util
 import traceback
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from ml_collections import ConfigDict
 
-from input_pipeline.errors import UserError
+from input_pipeline.errors import UserError, did_you_mean
 
 SHIPPED = Path(__file__).parents[2] / "configs"
+
+
+@functools.cache
+def table() -> dict[str, Any]:
+    """Returns the fields that every config has, by dotted name: `configs.common.Field` each."""
+    return load_module(str(SHIPPED / "common.py")).FIELDS
 
 
 def split_argument(value: str) -> tuple[str, str | None]:
@@ -74,9 +81,9 @@ def _near_file(file: Path) -> str:
     folder = file.parent if file.parent.is_dir() else SHIPPED
     shown = file.parent if file.parent.is_dir() else Path("configs")
     names = sorted(path.name for path in folder.glob("*.py") if path.name != "__init__.py")
-    match = difflib.get_close_matches(file.name, names, n=1, cutoff=0.6)
-    if match:
-        return f"; did you mean {shown / match[0]}?"
+    hint = did_you_mean(file.name, names)
+    if hint:
+        return hint.replace("mean ", f"mean {shown}/")
     return f" ({shown} has {', '.join(names)})" if names else ""
 
 

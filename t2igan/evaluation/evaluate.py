@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from input_pipeline.errors import UserError
 
 if TYPE_CHECKING:
-    from input_pipeline.dataset.open import DataSet
+    from input_pipeline.dataset.open import Dataset
     from t2igan.metrics.engine.context import Context
     from t2igan.metrics.engine.result import Result
     from t2igan.sampling.run import Run
@@ -149,9 +149,9 @@ def _measure_runs(args: argparse.Namespace, runs: list[str], metrics: list[str])
         args.workdir = workdir
         run = sampling.load(workdir, step)
         dataset, split = _data_of(run, args)
-        if context is None or against != (dataset.fingerprint, split):
+        if context is None or against != (dataset.hash, split):
             context = _context(args, metrics, dataset, split, **_model(run, dataset, args))
-            against = dataset.fingerprint, split
+            against = dataset.hash, split
         else:
             context.renew(**_renewed(context, run, dataset, args))
             context.folder = Path(workdir)
@@ -207,7 +207,7 @@ def _finish(
 def _context(
     args: argparse.Namespace,
     metrics: list[str],
-    dataset: DataSet | None,
+    dataset: Dataset | None,
     split: str,
     **more: Any,
 ) -> Context:
@@ -230,7 +230,7 @@ def _context(
     )
 
 
-def _matcher(args: argparse.Namespace, dataset: DataSet | None) -> Any:
+def _matcher(args: argparse.Namespace, dataset: Dataset | None) -> Any:
     if not args.matcher:
         return None
     from t2igan.metrics.matcher import model as matcher
@@ -239,7 +239,7 @@ def _matcher(args: argparse.Namespace, dataset: DataSet | None) -> Any:
     return loaded.reading(dataset.vocabulary) if dataset is not None else loaded
 
 
-def _model(run: Run, dataset: DataSet, args: argparse.Namespace) -> dict[str, Any]:
+def _model(run: Run, dataset: Dataset, args: argparse.Namespace) -> dict[str, Any]:
     from t2igan.evaluation import run_generator as model
 
     return {
@@ -249,7 +249,7 @@ def _model(run: Run, dataset: DataSet, args: argparse.Namespace) -> dict[str, An
 
 
 def _renewed(
-    context: Context, run: Run, dataset: DataSet, args: argparse.Namespace
+    context: Context, run: Run, dataset: Dataset, args: argparse.Namespace
 ) -> dict[str, Any]:
     from t2igan.metrics.engine import image_sets as populations
 
@@ -260,7 +260,7 @@ def _renewed(
     return {"fake": fake, "generate": made["generate"], "about": about}
 
 
-def _data_of(run: Run, args: argparse.Namespace) -> tuple[DataSet, str]:
+def _data_of(run: Run, args: argparse.Namespace) -> tuple[Dataset, str]:
     dataset = _open(args.dataset or run.config.data.dir)
     split = args.split or run.config.data.test_split
     if not args.split and split not in dataset.splits:
@@ -273,7 +273,7 @@ def _data_of(run: Run, args: argparse.Namespace) -> tuple[DataSet, str]:
     return dataset, split
 
 
-def _open(path: str) -> DataSet:
+def _open(path: str) -> Dataset:
     from input_pipeline.dataset.open import open_dataset
 
     return open_dataset(path)

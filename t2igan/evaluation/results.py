@@ -66,16 +66,16 @@ def is_measured(path: Path, step: int, split: str, metrics: Sequence[str]) -> bo
 def table(
     results: Sequence[Result], origin: dict[str, Any], best: dict[str, bool], seconds: float
 ) -> str:
-    """The results as text: number, interval, anchors; `*` marks the best step so far."""
-    labels = list(dict.fromkeys(label for result in results for label in result.anchors))
+    """The results as text: number, interval, references; `*` marks the best step so far."""
+    labels = list(dict.fromkeys(label for result in results for label in result.references))
     head = ["metric", "value", "95 % interval", *labels, "better"]
     rows = [head]
     for result in results:
         mark = " *" if best.get(result.metric) and "step" in origin else ""
         estimate = result.estimate
-        anchors = [_told(result.anchors.get(label)) for label in labels]
+        references = [_told(result.references.get(label)) for label in labels]
         value = _told(estimate) + mark
-        rows.append([result.metric, value, _interval(estimate), *anchors, result.better])
+        rows.append([result.metric, value, _interval(estimate), *references, result.better])
     widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
     lines = [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

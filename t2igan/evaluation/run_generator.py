@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from input_pipeline.dataset.open import DataSet, open_dataset
+from input_pipeline.dataset.open import Dataset, open_dataset
 from input_pipeline.errors import UserError
 from input_pipeline.files import read_lines
 from input_pipeline.text.vocabulary import NULL, UNK, Vocabulary
@@ -18,12 +18,11 @@ from t2igan.metrics.engine.image_sets import Generate, Text
 from t2igan.sampling.run import Run
 from t2igan.workdir.checkpoint_dir import best_step, list_steps
 from t2igan.workdir.folder import read_config
-from t2igan.workdir.meta import check_sentences
 
 BATCH_SIZE = 64
 
 
-def generate_fn(run: Run, dataset: DataSet, seed: int, truncation: float = 1.0) -> Generate:
+def generate_fn(run: Run, dataset: Dataset, seed: int, truncation: float = 1.0) -> Generate:
     """The run's generator for captions of a data set.
 
     Args:
@@ -35,8 +34,8 @@ def generate_fn(run: Run, dataset: DataSet, seed: int, truncation: float = 1.0) 
     Raises:
       UserError: the run reads other sentence embeddings than the data set has.
     """
-    check_sentences(str(run.workdir), run.meta, dataset)
-    inputs = ("codes", "sentence") if run.meta.get("sentence_encoder") else ("codes",)
+    run.meta.check_sentences(str(run.workdir), dataset)
+    inputs = ("codes", "sentence") if run.meta.sentence_encoder else ("codes",)
     table = recoding(dataset.vocabulary, run.vocabulary)
 
     def generate(text: Text, indices: np.ndarray) -> np.ndarray:
@@ -66,7 +65,7 @@ def about(run: Run, truncation: float) -> dict[str, Any]:
         "workdir": str(run.workdir),
         "step": run.step,
         "recipe": run.config.recipe,
-        "trained_on": run.meta.get("fingerprint"),
+        "trained_on": run.meta.dataset_hash,
         "truncation": truncation,
         "training_seconds": training_seconds(run.workdir, run.step),
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from t2igan.images import shrunk
+from t2igan.images import downsample
 
 
 def binary_cross_entropy(logits: jax.Array, target: float) -> jax.Array:
@@ -43,7 +43,7 @@ def kl_to_standard_normal(mu: jax.Array, log_sigma: jax.Array) -> jax.Array:
     return jnp.mean(-log_sigma + 0.5 * (-1.0 + jnp.exp(2.0 * log_sigma) + mu**2))
 
 
-def downscaling(large: jax.Array, small: jax.Array) -> jax.Array:
+def consistency(large: jax.Array, small: jax.Array) -> jax.Array:
     """Mean squared difference of the large pictures, shrunk, and the small ones.
 
     Args:
@@ -55,21 +55,21 @@ def downscaling(large: jax.Array, small: jax.Array) -> jax.Array:
 
     Reference: the downscaling loss of PULSE, arXiv:2003.03808.
     """
-    difference = shrunk(large, small.shape[1]) - jnp.clip(small, -1.0, 1.0)
+    difference = downsample(large, small.shape[1]) - jnp.clip(small, -1.0, 1.0)
     return jnp.mean(jnp.square(difference))
 
 
 def matching_aware_discriminator(
     real_logits: jax.Array,
-    wrong_logits: jax.Array,
+    mismatched_logits: jax.Array,
     fake_logits: jax.Array,
     real_target: float = 0.9,
 ) -> jax.Array:
-    """Discriminator loss over three kinds of pair: 0.5 * (real + 0.5 * (wrong + fake)).
+    """Discriminator loss over three kinds of pair: 0.5 * (real + 0.5 * (mismatched + fake)).
 
     Args:
       real_logits: [B] of real images with their captions; target `real_target`.
-      wrong_logits: [B] of real images with another image's caption; target 0.
+      mismatched_logits: [B] of real images with another image's caption; target 0.
       fake_logits: [B] of generated images with their captions; target 0.
       real_target: 1 less one-sided label smoothing (Salimans et al. 2016, section 3.4).
 
@@ -79,24 +79,24 @@ def matching_aware_discriminator(
     Reference: GAN-CLS, algorithm 1, arXiv:1605.05396; StackGAN, section 3.2.
     """
     real = binary_cross_entropy(real_logits, real_target)
-    wrong = binary_cross_entropy(wrong_logits, 0.0)
+    mismatched = binary_cross_entropy(mismatched_logits, 0.0)
     fake = binary_cross_entropy(fake_logits, 0.0)
-    return 0.5 * (real + 0.5 * (wrong + fake))
+    return 0.5 * (real + 0.5 * (mismatched + fake))
 
 
 def hinge_discriminator(
     real_logits: jax.Array,
-    wrong_logits: jax.Array,
+    mismatched_logits: jax.Array,
     fake_logits: jax.Array,
-    wrong_weight: float = 0.5,
+    mismatch_weight: float = 0.5,
 ) -> jax.Array:
     """Hinge loss over three kinds of pair: real above 1, mismatched and generated below -1.
 
     Args:
       real_logits: [B] of real images with their captions.
-      wrong_logits: [B] of real images with another image's caption.
+      mismatched_logits: [B] of real images with another image's caption.
       fake_logits: [B] of generated images with their captions.
-      wrong_weight: share of the mismatched among the two negatives, in [0, 1].
+      mismatch_weight: share of the mismatched among the two negatives, in [0, 1].
 
     Returns:
       [] loss, >= 0.
@@ -104,9 +104,9 @@ def hinge_discriminator(
     Reference: DF-GAN, eq. 1, arXiv:2008.05865.
     """
     real = jnp.mean(jax.nn.relu(1.0 - real_logits))
-    wrong = jnp.mean(jax.nn.relu(1.0 + wrong_logits))
+    mismatched = jnp.mean(jax.nn.relu(1.0 + mismatched_logits))
     fake = jnp.mean(jax.nn.relu(1.0 + fake_logits))
-    return real + wrong_weight * wrong + (1.0 - wrong_weight) * fake
+    return real + mismatch_weight * mismatched + (1.0 - mismatch_weight) * fake
 
 
 def relativistic(better_logits: jax.Array, worse_logits: jax.Array) -> jax.Array:
@@ -131,7 +131,7 @@ def contrastive(
     all_texts: jax.Array,
     first: jax.Array | int,
     temperature: float = 0.1,
-    other_texts: jax.Array | None = None,
+    negative_texts: jax.Array | None = None,
 ) -> jax.Array:
     """Cross entropy of finding each image's caption among all, and each caption's image.
 
@@ -142,8 +142,7 @@ def contrastive(
       all_texts: [B, E] of the whole batch.
       first: place in the whole batch of this replica's first example.
       temperature: of the cosine similarities.
-      other_texts: [M, E] of further captions, without their images, that each image's own is told
-        from too; None for none.
+      negative_texts: [M, E] of extra negatives, captions without their images; None for none.
 
     Returns:
       [] loss, >= 0; without further captions log(B) for embeddings that tell nothing.
@@ -151,8 +150,8 @@ def contrastive(
     Reference: XMC-GAN, eq. 3, arXiv:2101.04702; InfoNCE, arXiv:1807.03748; negatives beyond the
       batch, MoCo, arXiv:1911.05722.
     """
-    if other_texts is not None:
-        all_texts = jnp.concatenate([all_texts, other_texts])
+    if negative_texts is not None:
+        all_texts = jnp.concatenate([all_texts, negative_texts])
     images, texts, all_images, all_texts = (
         x / (jnp.linalg.norm(x, axis=-1, keepdims=True) + 1e-6)
         for x in (image_embeddings, text_embeddings, all_images, all_texts)

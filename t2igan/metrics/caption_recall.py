@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from t2igan.metrics.engine.context import Context
-from t2igan.metrics.engine.matching import anchors_of, embeddings, matcher_of, require_captions
+from t2igan.metrics.engine.matching import embeddings, matcher_of, references_of, require_captions
 from t2igan.metrics.engine.result import Estimate, Result
 from t2igan.metrics.statistics.bootstrap import mean_interval
 from t2igan.metrics.statistics.retrieval import GALLERY, recall_at
@@ -33,9 +33,9 @@ def measure(context: Context) -> list[Result]:
             found = _found(context, population, k)
             return Estimate(float(found.mean()), *mean_interval(found, context.seed))
 
-        anchors = anchors_of(context, name, estimate)
-        anchors["chance"] = Estimate(k / min(GALLERY, count))
-        results.append(Result(name, estimate(context, "fake"), "higher", anchors, about))
+        references = references_of(context, name, estimate)
+        references["chance"] = Estimate(k / min(GALLERY, count))
+        results.append(Result(name, estimate(context, "fake"), "higher", references, about))
     return results
 
 

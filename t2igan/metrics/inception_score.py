@@ -23,15 +23,15 @@ SPLITS = 10
 def measure(context: Context) -> list[Result]:
     """`inception_score_NETWORK`: mean over 10 splits, with its spread; higher is better."""
     name = f"inception_score_{context.network}"
-    anchors = {
-        label: context.anchor(f"{name}/{label}", lambda p=population: {name: _score(context, p)})[
-            name
-        ]
+    references = {
+        label: context.reference(
+            f"{name}/{label}", lambda p=population: {name: _score(context, p)}
+        )[name]
         for label, population in (("real", "real"), ("blurred", "real_blurred"))
         if context.has(population)
     }
     about = context.provenance(context.network, "real", splits=SPLITS, resamples=context.resamples)
-    return [Result(name, _score(context, "fake"), "higher", anchors, about)]
+    return [Result(name, _score(context, "fake"), "higher", references, about)]
 
 
 def _score(context: Context, population: str) -> Estimate:

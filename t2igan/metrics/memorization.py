@@ -35,9 +35,9 @@ def measure(context: Context) -> list[Result]:
     train = np.asarray(context.rows("train", context.network))
     held_out = nearest(context.rows("real", context.network), train)[0]
     distances, indices = nearest(context.rows("fake", context.network), train)
-    anchors = {"real": Estimate(0.5)}
+    references = {"real": Estimate(0.5)}
     if context.has("real_blurred"):
-        anchors["blurred"] = context.anchor(
+        references["blurred"] = context.reference(
             f"{name}/blurred",
             lambda: {
                 name: _estimate(
@@ -50,7 +50,7 @@ def measure(context: Context) -> list[Result]:
     about = context.provenance(context.network, "real", "train")
     if context.folder is not None:
         about["shown"] = str(_show(context, distances, indices))
-    return [Result(name, _estimate(context, distances, held_out), "lower", anchors, about)]
+    return [Result(name, _estimate(context, distances, held_out), "lower", references, about)]
 
 
 def _estimate(context: Context, mine: np.ndarray, held_out: np.ndarray) -> Estimate:

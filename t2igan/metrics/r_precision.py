@@ -9,7 +9,7 @@ Reference: AttnGAN, arXiv:1711.10485, section 4.1.
 from __future__ import annotations
 
 from t2igan.metrics.engine.context import Context
-from t2igan.metrics.engine.matching import anchors_of, hits, matcher_of, require_captions
+from t2igan.metrics.engine.matching import hits, matcher_of, references_of, require_captions
 from t2igan.metrics.engine.result import Estimate, Result
 from t2igan.metrics.statistics.bootstrap import mean_interval
 from t2igan.metrics.statistics.retrieval import OTHERS, folds
@@ -25,10 +25,10 @@ def require(context: Context) -> None:
 def measure(context: Context) -> list[Result]:
     """`r_precision`: mean over 10 folds, with its spread; higher is better."""
     about = context.provenance(
-        "lite0", "real", **matcher_of(context).provenance, other_captions=OTHERS
+        "lite0", "real", **matcher_of(context).provenance, negative_captions=OTHERS
     )
-    anchors = anchors_of(context, "r_precision", _estimate)
-    return [Result("r_precision", _estimate(context, "fake"), "higher", anchors, about)]
+    references = references_of(context, "r_precision", _estimate)
+    return [Result("r_precision", _estimate(context, "fake"), "higher", references, about)]
 
 
 def _estimate(context: Context, population: str) -> Estimate:

@@ -1,7 +1,7 @@
 """How often a picture shows what its caption asks for, on rendered shapes, read by the oracle.
 
 Each attribute by itself, and all that the caption names at once; on the split's captions, and on
-compositions of shape and colour that no training picture shows.
+compositions of shape and color that no training picture shows.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ def measure(context: Context) -> list[Result]:
     """`accuracy_shape`, ..., `accuracy_all`, also with `_compositions`; higher is better."""
     fake = context.pictures("fake")
     asked = _asked(context, fake.codes)
-    anchors = {}
+    references = {}
     if fake.partners is not None:
         for label, population in (("real", "real"), ("blurred", "real_blurred")):
-            anchors[label] = _right(context, population, asked)
-    anchors["shuffled"] = _right(context, "fake", asked[shuffled(np.arange(len(asked)))])
+            references[label] = _right(context, population, asked)
+    references["shuffled"] = _right(context, "fake", asked[shuffled(np.arange(len(asked)))])
     about = context.provenance("shapes_oracle", "real")
-    results = _results(context, "", _right(context, "fake", asked), anchors, about)
+    results = _results(context, "", _right(context, "fake", asked), references, about)
     return results + _held_out(context)
 
 
@@ -86,7 +86,7 @@ def _results(
     context: Context,
     suffix: str,
     values: dict[str, np.ndarray],
-    anchors: dict[str, dict[str, np.ndarray]],
+    references: dict[str, dict[str, np.ndarray]],
     about: dict[str, object],
 ) -> list[Result]:
     def estimate(right: np.ndarray) -> Estimate:
@@ -99,7 +99,7 @@ def _results(
             f"accuracy_{name}{suffix}",
             estimate(right),
             "higher",
-            {label: estimate(found[name]) for label, found in anchors.items()},
+            {label: estimate(found[name]) for label, found in references.items()},
             about,
         )
         for name, right in values.items()

@@ -48,10 +48,10 @@ def _distances(real: np.ndarray, others: np.ndarray, seed: int) -> np.ndarray:
 
 
 def _normalised(points: np.ndarray) -> np.ndarray:
-    """Each colour with mean 0 and deviation 1 over all patches, as in the reference."""
-    colours = np.asarray(points, np.float32).reshape(len(points), -1, 3)
-    mean, deviation = colours.mean(axis=(0, 1)), colours.std(axis=(0, 1))
-    return ((colours - mean) / np.maximum(deviation, 1e-8)).reshape(points.shape)
+    """Each color with mean 0 and deviation 1 over all patches, as in the reference."""
+    colors = np.asarray(points, np.float32).reshape(len(points), -1, 3)
+    mean, deviation = colors.mean(axis=(0, 1)), colors.std(axis=(0, 1))
+    return ((colors - mean) / np.maximum(deviation, 1e-8)).reshape(points.shape)
 
 
 def _estimate(values: np.ndarray) -> Estimate:

@@ -9,7 +9,7 @@ import numpy as np
 
 from input_pipeline.errors import UserError
 from t2igan.metrics.engine.context import Context
-from t2igan.metrics.engine.matching import anchors_of, hits, matcher_of, shuffled
+from t2igan.metrics.engine.matching import hits, matcher_of, references_of, shuffled
 from t2igan.metrics.engine.result import Estimate, Result
 from t2igan.metrics.statistics.bootstrap import mean_interval
 
@@ -28,8 +28,8 @@ def measure(context: Context) -> list[Result]:
     if context.matcher is not None:
         about = context.provenance("lite0", "real", **matcher_of(context).provenance)
         estimate = _text_gap(context, "fake")
-        anchors = anchors_of(context, "text_gap", _text_gap)
-        results.append(Result("text_gap", estimate, "higher", anchors, about))
+        references = references_of(context, "text_gap", _text_gap)
+        results.append(Result("text_gap", estimate, "higher", references, about))
     return results
 
 

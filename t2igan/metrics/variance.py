@@ -49,7 +49,7 @@ def measure(context: Context) -> list[Result]:
 def _features(context: Context) -> np.ndarray:
     """[captions, samples, dim] features; sample k has the same noise for every caption."""
     fake = context.pictures("fake")
-    # From all over the split: neighbours may be alike.
+    # From all over the split: neighbors may be alike.
     chosen = np.linspace(0, fake.count - 1, min(CAPTIONS, fake.count)).astype(int)
     images = context.generate(
         fake.text(np.repeat(chosen, SAMPLES)), np.tile(np.arange(SAMPLES), len(chosen))

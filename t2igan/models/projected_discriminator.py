@@ -41,7 +41,7 @@ class FrozenMix(nn.Module):
         return x @ jax.lax.stop_gradient(kernel).astype(x.dtype)
 
 
-def group_spread(x: jax.Array, size: int) -> jax.Array:
+def minibatch_stddev(x: jax.Array, size: int) -> jax.Array:
     """Returns [B, 1, 1, 1]: the deviation within its group of x [B, H, W, C], a mean over H, W, C.
 
     Args:
@@ -88,7 +88,7 @@ class Head(nn.Module):
             x = leaky_relu(conv(x))
         if not self.group:
             return x
-        spread = jnp.broadcast_to(group_spread(x, self.group), (*x.shape[:3], 1))
+        spread = jnp.broadcast_to(minibatch_stddev(x, self.group), (*x.shape[:3], 1))
         return jnp.concatenate([x, spread], axis=-1)
 
     def judge(self, x: jax.Array, embedding: jax.Array) -> jax.Array:
@@ -106,7 +106,7 @@ class Discriminator(nn.Module):
       df_dim: channels of a mixed map; the heads have twice as many.
       text_dim: width of the encoded caption.
       text_encoder: see `TextEncoder`.
-      group: pictures among which the heads are shown how much they differ, see `group_spread`;
+      group: pictures among which the heads are shown how much they differ, see `minibatch_stddev`;
         0: they are not.
       dtype: of the computation; parameters and logits are float32.
     """

@@ -24,7 +24,7 @@ from t2igan.models.text import FROZEN, Text, WordVectors, word_mask
 from t2igan.models.text_encoders import TextEncoder
 
 
-class Refiner(nn.Module):
+class SuperResolution(nn.Module):
     """Returns {"image" [B, S, S, 3], about -1 to 1, "small" [B, s, s, 3]}, the second made large.
 
     What it draws is added to the small picture, enlarged, and is nothing at the start. It looks

@@ -16,7 +16,6 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
-from t2igan.losses import adversarial as losses
 from t2igan.losses import gradient_penalties
 from t2igan.models.text import Text
 
@@ -33,16 +32,16 @@ class Batch:
       image: float32 [B, S, S, 3] in [-1, 1].
       text: the images' own captions, {"codes": int32 [B, L]}, and "sentence" float32 [B, E] where
         the recipe reads it.
-      wrong_text: captions of other images.
+      mismatched_text: captions of other images.
       keys: [B] random keys, each its example's own.
-      others: M further captions, without their images; {} where the recipe asks for none.
+      extra_negatives: M more captions, without their images; {} where the recipe asks for none.
     """
 
     image: jax.Array
     text: Text
-    wrong_text: Text
+    mismatched_text: Text
     keys: jax.Array
-    others: Text = flax.struct.field(default_factory=dict)
+    extra_negatives: Text = flax.struct.field(default_factory=dict)
 
 
 class Network:
@@ -90,13 +89,9 @@ class Recipe(abc.ABC):
       r1_weight: twice the weight of the gradient penalty on real pictures.
       r2_weight: the same on generated pictures.
       penalty_form: of both, see `gradient_penalties.zero_centred`.
-      downscaling_weight: of what a second stage's picture, shrunk, differs from the first stage's.
-      enlarging_weight: of what real pictures, shrunk and made large by a second stage's generator,
-        differ from what they were; where it is not 0 the generator has a method
-        `enlarge(small [B, s, s, 3], text, train=) -> [B, S, S, 3]`.
       text_inputs: what of a caption the networks read: "codes", and "sentence" or not.
-      num_others: further captions that a step is given over all replicas, see `Batch.others`.
-      head_start_steps: first steps of a run, in which `head_start_loss` alone is learned.
+      extra_negatives: captions a step over all replicas of `Batch.extra_negatives`.
+      d_warmup_steps: first steps of a run, in which `d_warmup_loss` alone is learned.
     """
 
     generator: nn.Module
@@ -106,11 +101,9 @@ class Recipe(abc.ABC):
     r1_weight: float = 0.0
     r2_weight: float = 0.0
     penalty_form: str = "exact"
-    downscaling_weight: float = 0.0
-    enlarging_weight: float = 0.0
     text_inputs: tuple[str, ...] = ("codes",)
-    num_others: int = 0
-    head_start_steps: int = 0
+    extra_negatives: int = 0
+    d_warmup_steps: int = 0
 
     @property
     def reads_sentences(self) -> bool:
@@ -135,28 +128,28 @@ class Recipe(abc.ABC):
     ) -> tuple[jax.Array, Metrics]:
         """Generator's loss and its parts, as a function of what it generated."""
 
-    def second_stage_terms(self, generated: Generated, image: jax.Array) -> Metrics:
-        """Weighted terms of the generator's loss, by metric name; none where their weights are 0.
-
-        Apart from the loss because they are of pictures as they are, however the discriminator
-        sees them.
+    def generate(self, generator: Network, batch: Batch, noise: Variables) -> Generated:
+        """Returns the generator's outputs, "image" [B, S, S, 3] among them.
 
         Args:
-          generated: the generator's outputs, with "enlarged" where there is an enlarging_weight.
-          image: [B, S, S, 3] real pictures.
-
-        Reference: the enlarging term, SRGAN, eq. 4, arXiv:1609.04802.
+          generator: with the parameters to differentiate.
+          batch: its captions are generated for.
+          noise: what `noise_dims` names.
         """
-        found = {}
-        if self.downscaling_weight:
-            term = losses.downscaling(generated["image"], generated["small"])
-            found["loss/downscaling"] = self.downscaling_weight * term
-        if self.enlarging_weight:
-            term = jnp.mean(jnp.square(generated["enlarged"] - image))
-            found["loss/enlarging"] = self.enlarging_weight * term
-        return found
+        return generator(batch.text, noise)
 
-    def head_start_loss(self, discriminator: Network, batch: Batch) -> tuple[jax.Array, Metrics]:
+    def image_terms(self, generated: Generated, image: jax.Array) -> Metrics:
+        """Returns weighted terms of the generator's loss that do not involve the discriminator.
+
+        Apart from `g_loss`, which sees images as the discriminator does, augmented.
+
+        Args:
+          generated: what `generate` returned.
+          image: [B, S, S, 3] real images.
+        """
+        return {}
+
+    def d_warmup_loss(self, discriminator: Network, batch: Batch) -> tuple[jax.Array, Metrics]:
         """What the discriminator learns alone, before there is anything generated to judge.
 
         Returns its loss, and its parts under names that `d_loss` has too.

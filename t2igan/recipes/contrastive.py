@@ -13,17 +13,23 @@ import jax.numpy as jnp
 
 from t2igan.models.compact import Discriminator, Generator
 from t2igan.models.stackgan_stage2 import check_sizes
-from t2igan.models.super_resolution import Refiner
+from t2igan.models.super_resolution import SuperResolution
 from t2igan.models.text_encoders import text_inputs
 from t2igan.recipes.base import Recipe
-from t2igan.recipes.dfgan import MatchingHinge, hinge_options
+from t2igan.recipes.dfgan import DFGAN, hinge_options
+from t2igan.recipes.second_stage import SecondStage
 
 
-def build(config: Any, image_size: int) -> MatchingHinge:
+@dataclasses.dataclass(frozen=True)
+class ContrastiveStage2(SecondStage, DFGAN):
+    """The same losses on a first stage's image made large."""
+
+
+def build(config: Any, image_size: int) -> DFGAN:
     """Returns the recipe with the widths, weights and types of `config`."""
     dtype, model = jnp.dtype(config.train.compute_dtype), config.model
     encoder = model.text_encoder
-    return MatchingHinge(
+    return DFGAN(
         generator=Generator(
             image_size, model.gf_dim, model.text_dim, encoder, model.cond_dim, dtype
         ),
@@ -36,7 +42,7 @@ def build(config: Any, image_size: int) -> MatchingHinge:
     )
 
 
-def build_on(stage1: Recipe, config: Any, image_size: int) -> MatchingHinge:
+def build_on(stage1: Recipe, config: Any, image_size: int) -> ContrastiveStage2:
     """Returns the same with a generator that makes a first stage's picture large.
 
     Args:
@@ -46,20 +52,23 @@ def build_on(stage1: Recipe, config: Any, image_size: int) -> MatchingHinge:
     """
     check_sizes(stage1.image_size, image_size)
     model, recipe = config.model, build(config, image_size)
-    dtype = jnp.dtype(config.train.compute_dtype)
-    return dataclasses.replace(
-        recipe,
-        generator=Refiner(
-            stage1.generator,
-            image_size,
-            model.gf_dim,
-            model.text_dim,
-            model.text_encoder,
-            model.cond_dim,
-            dtype=dtype,
-        ),
-        noise_dims=stage1.noise_dims,
-        text_inputs=tuple(sorted({*stage1.text_inputs, *recipe.text_inputs})),
-        downscaling_weight=config.loss.downscaling_weight,
-        enlarging_weight=config.loss.enlarging_weight,
+    options = {field.name: getattr(recipe, field.name) for field in dataclasses.fields(recipe)}
+    generator = SuperResolution(
+        stage1.generator,
+        image_size,
+        model.gf_dim,
+        model.text_dim,
+        model.text_encoder,
+        model.cond_dim,
+        dtype=jnp.dtype(config.train.compute_dtype),
+    )
+    return ContrastiveStage2(
+        **options
+        | {
+            "generator": generator,
+            "noise_dims": stage1.noise_dims,
+            "text_inputs": tuple(sorted({*stage1.text_inputs, *recipe.text_inputs})),
+        },
+        consistency_weight=config.loss.consistency_weight,
+        reconstruction_weight=config.loss.reconstruction_weight,
     )

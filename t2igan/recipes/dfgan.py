@@ -34,18 +34,18 @@ from t2igan.runtime.device import AXIS
 
 
 @dataclasses.dataclass(frozen=True)
-class MatchingHinge(Recipe):
+class DFGAN(Recipe):
     """Hinge loss on three kinds of pair, with the matching-aware gradient penalty.
 
     Attributes:
-      wrong_weight: share of mismatched captions among the negatives.
+      mismatch_weight: share of mismatched captions among the negatives.
       contrastive_weight: of finding the caption among the batch's and others, for both networks.
       contrastive_temperature: of its similarities.
       gp_weight: of the matching-aware gradient penalty.
       gp_power: of the gradient's norm in it.
     """
 
-    wrong_weight: float = 0.5
+    mismatch_weight: float = 0.5
     contrastive_weight: float = 0.0
     contrastive_temperature: float = 0.1
     gp_weight: float = 2.0
@@ -57,12 +57,12 @@ class MatchingHinge(Recipe):
         real_features = discriminator(batch.image, method="image_features")
         fake_features = discriminator(generated["image"], method="image_features")
         text = discriminator(batch.text, method="encode")
-        wrong_text = discriminator(batch.wrong_text, method="encode")
+        mismatched_text = discriminator(batch.mismatched_text, method="encode")
         real = discriminator(real_features, text, method="judge")
-        wrong = discriminator(real_features, wrong_text, method="judge")
+        mismatched = discriminator(real_features, mismatched_text, method="judge")
         fake = discriminator(fake_features, text, method="judge")
-        loss = losses.hinge_discriminator(real, wrong, fake, self.wrong_weight)
-        metrics = mean_logits(real=real, wrong=wrong, fake=fake)
+        loss = losses.hinge_discriminator(real, mismatched, fake, self.mismatch_weight)
+        metrics = mean_logits(real=real, mismatched=mismatched, fake=fake)
         extra, parts = self._contrastive(discriminator, real_features, text, batch, "d")
         return loss + extra, metrics | parts
 
@@ -75,7 +75,7 @@ class MatchingHinge(Recipe):
         extra, parts = self._contrastive(discriminator, features, text, batch, "g")
         return adversarial + extra, {"loss/g_adversarial": adversarial} | parts
 
-    def head_start_loss(self, discriminator: Network, batch: Batch) -> tuple[jax.Array, Metrics]:
+    def d_warmup_loss(self, discriminator: Network, batch: Batch) -> tuple[jax.Array, Metrics]:
         features = discriminator(batch.image, method="image_features")
         text = discriminator(batch.text, method="encode")
         return self._contrastive(discriminator, features, text, batch, "d")
@@ -107,23 +107,23 @@ class MatchingHinge(Recipe):
         images = discriminator(features, method="embed_image")
         texts = text.astype(jnp.float32)
         all_images, all_texts = jax.lax.all_gather((images, texts), AXIS, tiled=True)
-        others = None
-        if batch.others:
-            encoded = discriminator(batch.others, method="encode").astype(jnp.float32)
-            others = jax.lax.all_gather(encoded, AXIS, tiled=True)
+        negatives = None
+        if batch.extra_negatives:
+            encoded = discriminator(batch.extra_negatives, method="encode").astype(jnp.float32)
+            negatives = jax.lax.all_gather(encoded, AXIS, tiled=True)
         first = jax.lax.axis_index(AXIS) * images.shape[0]
         loss = losses.contrastive(
-            images, texts, all_images, all_texts, first, self.contrastive_temperature, others
+            images, texts, all_images, all_texts, first, self.contrastive_temperature, negatives
         )
         return self.contrastive_weight * loss, {f"loss/contrastive_{name}": loss}
 
 
-def build(config: Any, image_size: int) -> MatchingHinge:
+def build(config: Any, image_size: int) -> DFGAN:
     """Returns the recipe with the widths, weights and types of `config`."""
     dtype = jnp.dtype(config.train.compute_dtype)
     model, loss = config.model, config.loss
     encoder = model.text_encoder
-    return MatchingHinge(
+    return DFGAN(
         generator=Generator(image_size, model.gf_dim, model.text_dim, encoder, dtype),
         discriminator=Discriminator(
             image_size, model.df_dim, model.text_dim, encoder, "concat", dtype
@@ -138,20 +138,20 @@ def build(config: Any, image_size: int) -> MatchingHinge:
 
 
 def hinge_options(config: Any) -> dict[str, Any]:
-    """Returns all options of `MatchingHinge` but its networks and its penalty.
+    """Returns all options of `DFGAN` but its networks and its penalty.
 
     Raises:
       ValueError: a head start, and nothing to learn in it.
     """
     loss = config.loss
-    if loss.head_start_steps and not loss.contrastive_weight:
+    if loss.d_warmup_steps and not loss.contrastive_weight:
         raise ValueError(
-            f"loss.head_start_steps={loss.head_start_steps} needs a loss.contrastive_weight above 0"
+            f"loss.d_warmup_steps={loss.d_warmup_steps} needs a loss.contrastive_weight above 0"
         )
     return shared_options(config) | {
-        "num_others": loss.contrastive_captions if loss.contrastive_weight else 0,
-        "head_start_steps": loss.head_start_steps,
-        "wrong_weight": loss.wrong_weight,
+        "extra_negatives": loss.extra_negatives if loss.contrastive_weight else 0,
+        "d_warmup_steps": loss.d_warmup_steps,
+        "mismatch_weight": loss.mismatch_weight,
         "contrastive_weight": loss.contrastive_weight,
         "contrastive_temperature": loss.contrastive_temperature,
     }

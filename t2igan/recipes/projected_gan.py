@@ -16,16 +16,16 @@ import jax.numpy as jnp
 from t2igan.models.projected_discriminator import Discriminator
 from t2igan.recipes import contrastive as caption_contrast
 from t2igan.recipes.base import Recipe
-from t2igan.recipes.dfgan import MatchingHinge
+from t2igan.recipes.dfgan import DFGAN
 
 
-def build(config: Any, image_size: int) -> MatchingHinge:
+def build(config: Any, image_size: int) -> DFGAN:
     """Returns the recipe with the widths, weights and types of `config`."""
     recipe = caption_contrast.build(config, image_size)
     return dataclasses.replace(recipe, discriminator=_discriminator(config, image_size))
 
 
-def build_on(stage1: Recipe, config: Any, image_size: int) -> MatchingHinge:
+def build_on(stage1: Recipe, config: Any, image_size: int) -> DFGAN:
     """Returns the same with caption_contrast's generator on a first stage; see there."""
     recipe = caption_contrast.build_on(stage1, config, image_size)
     return dataclasses.replace(recipe, discriminator=_discriminator(config, image_size))
@@ -34,5 +34,5 @@ def build_on(stage1: Recipe, config: Any, image_size: int) -> MatchingHinge:
 def _discriminator(config: Any, image_size: int) -> Discriminator:
     dtype, model = jnp.dtype(config.train.compute_dtype), config.model
     return Discriminator(
-        image_size, model.df_dim, model.text_dim, model.text_encoder, model.spread_group, dtype
+        image_size, model.df_dim, model.text_dim, model.text_encoder, model.mbstd_group_size, dtype
     )

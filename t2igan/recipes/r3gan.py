@@ -26,27 +26,29 @@ from t2igan.recipes.base import (
 
 
 @dataclasses.dataclass(frozen=True)
-class Relativistic(Recipe):
-    """A real pair should score above a generated one, and above itself with a wrong caption.
+class R3GAN(Recipe):
+    """A real pair should score above a generated one, and above itself with a mismatched caption.
 
     Attributes:
-      wrong_weight: of the comparison with mismatched captions.
+      mismatch_weight: of the comparison with mismatched captions.
     """
 
-    wrong_weight: float = 0.5
+    mismatch_weight: float = 0.5
 
     def d_loss(
         self, discriminator: Network, generated: Generated, batch: Batch
     ) -> tuple[jax.Array, Metrics]:
         real_features = discriminator(batch.image, method="image_features")
         text = discriminator(batch.text, method="encode")
-        wrong_text = discriminator(batch.wrong_text, method="encode")
+        mismatched_text = discriminator(batch.mismatched_text, method="encode")
         real = discriminator(real_features, text, method="judge")
-        wrong = discriminator(real_features, wrong_text, method="judge")
+        mismatched = discriminator(real_features, mismatched_text, method="judge")
         fake = discriminator(generated["image"], batch.text)
-        mismatch = losses.relativistic(real, wrong)
-        loss = losses.relativistic(real, fake) + self.wrong_weight * mismatch
-        return loss, mean_logits(real=real, wrong=wrong, fake=fake) | {"loss/mismatch": mismatch}
+        mismatch = losses.relativistic(real, mismatched)
+        loss = losses.relativistic(real, fake) + self.mismatch_weight * mismatch
+        return loss, mean_logits(real=real, mismatched=mismatched, fake=fake) | {
+            "loss/mismatch": mismatch
+        }
 
     def g_loss(
         self, discriminator: Network, generated: Generated, batch: Batch
@@ -56,12 +58,12 @@ class Relativistic(Recipe):
         return losses.relativistic(fake, real), {}
 
 
-def build(config: Any, image_size: int) -> Relativistic:
+def build(config: Any, image_size: int) -> R3GAN:
     """Returns the recipe with the widths, weights and types of `config`."""
     dtype = jnp.dtype(config.train.compute_dtype)
     model = config.model
     encoder = model.text_encoder
-    return Relativistic(
+    return R3GAN(
         generator=Generator(image_size, model.gf_dim, model.text_dim, encoder, dtype),
         discriminator=Discriminator(
             image_size, model.df_dim, model.text_dim, encoder, "projection", dtype
@@ -69,6 +71,6 @@ def build(config: Any, image_size: int) -> Relativistic:
         noise_dims={"z": model.z_dim},
         image_size=image_size,
         text_inputs=text_inputs(encoder),
-        wrong_weight=config.loss.wrong_weight,
+        mismatch_weight=config.loss.mismatch_weight,
         **shared_options(config),
     )

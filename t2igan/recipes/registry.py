@@ -2,33 +2,34 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import pkgutil
+from types import ModuleType
 from typing import Any
 
-from ml_collections import ConfigDict
-
 import t2igan.recipes
-from input_pipeline.errors import UserError
+from input_pipeline.errors import UserError, did_you_mean
+from input_pipeline.extensions import import_extension
 from t2igan.config.aliases import RECIPES
 from t2igan.losses.augmentation import parse_policy
 from t2igan.models.stackgan import resolution_steps
-from t2igan.models.text import STAGE1
 from t2igan.recipes.base import Recipe
+
+_NOT_RECIPES = ("base", "registry", "second_stage")
 
 
 def names() -> list[str]:
-    """Returns the names of all recipes: the files beside this one."""
-    found = pkgutil.iter_modules(t2igan.recipes.__path__)
-    return sorted(module.name for module in found if module.name not in ("base", "registry"))
+    """Returns the names of the recipes that ship with the package: the files beside this one."""
+    modules = pkgutil.iter_modules(t2igan.recipes.__path__)
+    return sorted(module.name for module in modules if module.name not in _NOT_RECIPES)
 
 
 def build(config: Any, image_size: int, stage1: Recipe | None = None) -> Recipe:
     """Returns the recipe that `config.recipe` names, for images of `image_size` pixels.
 
     Args:
-      config: of the experiment.
+      config: of the experiment; its recipe is one of `names()`, or the dotted name of a module
+        with `build(config, image_size) -> Recipe`.
       image_size: pixels.
       stage1: recipe of the finished run that this one builds on, or None.
 
@@ -36,13 +37,7 @@ def build(config: Any, image_size: int, stage1: Recipe | None = None) -> Recipe:
       UserError: there is no such recipe, it cannot make images of that size, or it builds on a
         run and is given none, or the other way round.
     """
-    known = names()
-    name = RECIPES.get(config.recipe, config.recipe)
-    if name not in known:
-        near = difflib.get_close_matches(config.recipe, known, 1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}."
-        raise UserError(f"config.recipe={config.recipe!r}: no such recipe; {hint}")
-    module = importlib.import_module(f"t2igan.recipes.{name}")
+    module = _module(config.recipe)
     try:
         parse_policy(config.augment.policy)
         resolution_steps(image_size)
@@ -55,8 +50,15 @@ def build(config: Any, image_size: int, stage1: Recipe | None = None) -> Recipe:
         raise UserError(f"config.recipe={config.recipe!r}: {error}") from error
 
 
-def recipe_of(description: dict[str, Any]) -> Recipe:
-    """Returns the recipe of a run, its first stage's within it, from a checkpoint's `meta`."""
-    first = description.get(STAGE1)
-    stage1 = recipe_of(first) if first else None
-    return build(ConfigDict(description["config"]), description["image_size"], stage1)
+def _module(recipe: str) -> ModuleType:
+    known = names()
+    name = RECIPES.get(recipe, recipe)
+    if name in known:
+        return importlib.import_module(f"t2igan.recipes.{name}")
+    if "." in name:
+        return import_extension(name, "build", f"config.recipe={recipe!r}")
+    hint = did_you_mean(recipe, known)
+    raise UserError(
+        f"config.recipe={recipe!r}: no such recipe{hint}; there are {', '.join(known)}, and "
+        "modules of your own by their dotted name"
+    )

@@ -46,10 +46,10 @@ class StackGAN(Recipe):
         real_features = discriminator(batch.image, method="image_features")
         fake_features = discriminator(generated["image"], method="image_features")
         real = discriminator(real_features, batch.text, method="judge")
-        wrong = discriminator(real_features, batch.wrong_text, method="judge")
+        mismatched = discriminator(real_features, batch.mismatched_text, method="judge")
         fake = discriminator(fake_features, batch.text, method="judge")
-        loss = losses.matching_aware_discriminator(real, wrong, fake, self.real_target)
-        return loss, mean_logits(real=real, wrong=wrong, fake=fake)
+        loss = losses.matching_aware_discriminator(real, mismatched, fake, self.real_target)
+        return loss, mean_logits(real=real, mismatched=mismatched, fake=fake)
 
     def g_loss(
         self, discriminator: Network, generated: Generated, batch: Batch

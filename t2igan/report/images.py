@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from input_pipeline.dataset.open import DataSet, open_dataset
+from input_pipeline.dataset.open import Dataset, open_dataset
 from input_pipeline.errors import UserError
 from input_pipeline.stream.train import drawn_text
-from t2igan.workdir.meta import check_sentences
 
 if TYPE_CHECKING:
     from t2igan.sampling.run import Run
@@ -53,7 +52,7 @@ class Pairs:
     pairs: list[Pair]
 
 
-def open_data(folder: str, run: Run) -> DataSet:
+def open_data(folder: str, run: Run) -> Dataset:
     """Returns the data set that a run was trained on.
 
     Args:
@@ -69,11 +68,11 @@ def open_data(folder: str, run: Run) -> DataSet:
     known = (run.vocabulary.words, run.caption_length)
     if (dataset.vocabulary.words, dataset.caption_length) != known:
         raise UserError(f"the data set at {folder} has other words than the run was trained with")
-    check_sentences("the run", run.meta, dataset)
+    run.meta.check_sentences("the run", dataset)
     return dataset
 
 
-def held_out_split(dataset: DataSet, data: Any) -> str:
+def held_out_split(dataset: Dataset, data: Any) -> str:
     """Returns the test split of a config's `data`, or where it is missing the validation split.
 
     Raises:
@@ -85,7 +84,7 @@ def held_out_split(dataset: DataSet, data: Any) -> str:
     raise UserError(f"{dataset.path} has no test and no validation split")
 
 
-def make_pairs(run: Run, dataset: DataSet, split: str, num: int, seed: int = 0) -> Pairs:
+def make_pairs(run: Run, dataset: Dataset, split: str, num: int, seed: int = 0) -> Pairs:
     """Returns `num` captions of a split, or all it has, with generated and actual pictures."""
     source = dataset.source(split, run.recipe.reads_sentences)
     chosen = np.unique(np.linspace(0, len(source) - 1, num).round().astype(int))
@@ -104,7 +103,7 @@ def make_pairs(run: Run, dataset: DataSet, split: str, num: int, seed: int = 0) 
     return Pairs(split, pairs)
 
 
-def sheet_captions(dataset: DataSet, config: Any) -> list[str]:
+def sheet_captions(dataset: Dataset, config: Any) -> list[str]:
     """Returns the captions of the rows of a run's sample sheets, top to bottom."""
     source = dataset.source(config.data.validation_split or config.data.train_split)
     rows = np.arange(min(len(source), config.sample.num_captions))

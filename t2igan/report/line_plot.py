@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 
-# Distinct to colour-blind eyes too (Okabe and Ito); repeated with other widths when they run out.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#999999")
+# Distinct to color-blind eyes too (Okabe and Ito); repeated with other widths when they run out.
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#999999")
 SCALE = 2  # drawn so much larger, then shrunk: Pillow's lines have no antialiasing of their own
 LEFT, RIGHT, TOP, BOTTOM = 76, 16, 16, 48
 LEGEND_LINE = 18
@@ -57,11 +57,11 @@ def line_plot(
     draw.text(((box[0] + box[2]) / 2, box[3] + 24 * SCALE), x_label, "black", font, anchor="ma")
     draw.text((box[0], box[1] - 6 * SCALE), y_label, "black", font, anchor="lb")
     for number, (name, curve) in enumerate(curves.items()):
-        colour = COLOURS[number % len(COLOURS)]
-        thick = (2 + number // len(COLOURS)) * SCALE
-        _draw_curve(draw, [place(x, y) for x, y in curve], colour, thick)
+        color = COLORS[number % len(COLORS)]
+        thick = (2 + number // len(COLORS)) * SCALE
+        _draw_curve(draw, [place(x, y) for x, y in curve], color, thick)
         y = (height - 4 + LEGEND_LINE * number) * SCALE
-        draw.line([(box[0], y), (box[0] + 24 * SCALE, y)], colour, thick)
+        draw.line([(box[0], y), (box[0] + 24 * SCALE, y)], color, thick)
         draw.text((box[0] + 32 * SCALE, y), name, "black", font, anchor="lm")
     return image.resize((width, total), Image.Resampling.LANCZOS)
 
@@ -109,9 +109,9 @@ def _draw_axes(
     draw.rectangle(box, outline="#888888", width=SCALE)
 
 
-def _draw_curve(draw: ImageDraw.ImageDraw, places: list[Place], colour: str, thick: int) -> None:
+def _draw_curve(draw: ImageDraw.ImageDraw, places: list[Place], color: str, thick: int) -> None:
     if len(places) > 1:
-        draw.line(places, colour, thick, joint="curve")
+        draw.line(places, color, thick, joint="curve")
         return
     ((x, y),) = places
-    draw.ellipse((x - 2 * thick, y - 2 * thick, x + 2 * thick, y + 2 * thick), fill=colour)
+    draw.ellipse((x - 2 * thick, y - 2 * thick, x + 2 * thick, y + 2 * thick), fill=color)

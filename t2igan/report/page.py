@@ -15,7 +15,7 @@ import jax
 from input_pipeline.errors import UserError
 from input_pipeline.files import is_number, read_lines
 from t2igan import __version__
-from t2igan.config import override as configs
+from t2igan.config import record
 from t2igan.report import curves, sections
 from t2igan.report import images as pictures
 from t2igan.report.markup import Markup, element
@@ -24,7 +24,7 @@ from t2igan.sampling import run as sampling
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
 
-    from input_pipeline.dataset.open import DataSet
+    from input_pipeline.dataset.open import Dataset
 
 # The page may load nothing, and run and style nothing but what is written in it.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
@@ -41,7 +41,7 @@ def make_page(workdir: Path, num: int, dataset: str | None = None) -> str:
     Raises:
       UserError: the run's config is damaged.
     """
-    config = configs.read(workdir / "config.json")
+    config = record.read(workdir / "config.json")
     lines = read_lines(workdir / "metrics.jsonl")
     run, data, missing = _open(workdir, dataset if dataset is not None else config.data.dir)
     parts = [
@@ -50,7 +50,7 @@ def make_page(workdir: Path, num: int, dataset: str | None = None) -> str:
         sections.sheets(*pictures.sheets(workdir), _sheet_captions(data, config)),
         sections.curves(*curves.charts(lines)),
         sections.evaluation(read_lines(workdir / "evaluation.jsonl")),
-        sections.config(configs.fields(config)),
+        sections.config(record.fields(config)),
     ]
     step = run.step if run else _last_step(lines)
     title = f"{config.recipe} at step {step:,}"
@@ -58,7 +58,7 @@ def make_page(workdir: Path, num: int, dataset: str | None = None) -> str:
     return _document(title, about, [part for part in parts if part is not None])
 
 
-def _open(workdir: Path, folder: str) -> tuple[sampling.Run | None, DataSet | None, str]:
+def _open(workdir: Path, folder: str) -> tuple[sampling.Run | None, Dataset | None, str]:
     """The run's generator and data, as far as they are at hand, and else why not."""
     try:
         run = sampling.load(workdir)
@@ -70,7 +70,7 @@ def _open(workdir: Path, folder: str) -> tuple[sampling.Run | None, DataSet | No
         return run, None, str(error)
 
 
-def _figures(run: sampling.Run, data: DataSet, config: ConfigDict, num: int) -> Markup:
+def _figures(run: sampling.Run, data: Dataset, config: ConfigDict, num: int) -> Markup:
     try:
         split = pictures.held_out_split(data, config.data)
         return sections.figures(pictures.make_pairs(run, data, split, num), run.image_size)
@@ -78,7 +78,7 @@ def _figures(run: sampling.Run, data: DataSet, config: ConfigDict, num: int) -> 
         return sections.no_figures(str(error))
 
 
-def _sheet_captions(data: DataSet | None, config: ConfigDict) -> list[str]:
+def _sheet_captions(data: Dataset | None, config: ConfigDict) -> list[str]:
     try:
         return pictures.sheet_captions(data, config) if data else []
     except UserError:

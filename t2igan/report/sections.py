@@ -15,10 +15,10 @@ from t2igan.report.markup import Markup, element, png
 _PIXELATED = 128  # pixels: smaller pictures are shown as they are, each pixel a square
 
 
-def section(anchor: str, title: str, note: str, *content: Markup) -> Markup:
+def section(reference: str, title: str, note: str, *content: Markup) -> Markup:
     """Returns a section with a heading, a line about it, and what is in it."""
     return element(
-        "section", element("h2", title), element("p", note, class_="note"), *content, id=anchor
+        "section", element("h2", title), element("p", note, class_="note"), *content, id=reference
     )
 
 
@@ -152,20 +152,20 @@ def _evaluation_row(line: Mapping[str, Any]) -> Markup:
     provenance = _mapping(line, "provenance")
     ends = estimate.get("interval")
     interval = " to ".join(map(_text, ends)) if isinstance(ends, list) else ""
-    anchors = {
-        f"the same of {name} pictures": anchor.get("value")
-        for name, anchor in _mapping(line, "anchors").items()
-        if isinstance(anchor, dict)
+    references = {
+        f"the same of {name} pictures": reference.get("value")
+        for name, reference in (_mapping(line, "references") or _mapping(line, "anchors")).items()
+        if isinstance(reference, dict)
     }
     where = {key: line.get(key, provenance.get(key, "")) for key in ("split", "step")}
     told = element(
         "details",
-        element("summary", f"{len(anchors) + len(provenance)} facts"),
+        element("summary", f"{len(references) + len(provenance)} facts"),
         element(
             "dl",
             [
                 (element("dt", str(key)), element("dd", _text(value)))
-                for key, value in (anchors | provenance).items()
+                for key, value in (references | provenance).items()
             ],
         ),
     )
@@ -176,7 +176,7 @@ def _evaluation_row(line: Mapping[str, Any]) -> Markup:
         element("td", _text(line.get("better", ""))),
         element("td", _text(where["split"])),
         element("td", _text(where["step"])),
-        element("td", told if anchors or provenance else ""),
+        element("td", told if references or provenance else ""),
     ]
     return element("tr", cells)
 

@@ -1,4 +1,4 @@
-"""A chart as an inline SVG, drawn in the page's own colours."""
+"""A chart as an inline SVG, drawn in the page's own colors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from t2igan.report.markup import Markup, element
 
 WIDTH, HEIGHT = 420, 230
 LEFT, RIGHT, TOP, BOTTOM = 46, 10, 10, 26
-COLOURS = 6  # of the page's style, --c0 to --c5
+COLORS = 6  # of the page's style, --c0 to --c5
 _FEW = 40  # points that are shown as dots too
 _DOT = 2.5  # their radius
 
@@ -25,7 +25,7 @@ def chart(drawn: Chart) -> Markup:
     legend = [
         element(
             "span",
-            element("i", class_=f"c{number % COLOURS}"),
+            element("i", class_=f"c{number % COLORS}"),
             f"{name} ",
             element("b", number_text(points[-1].mean)),
         )
@@ -50,7 +50,7 @@ def _drawing(drawn: Chart) -> Markup:
     y_ticks = _ticks(_usual([point.mean for point in points]), 5)
     axes = _Axes(x_ticks, y_ticks)
     curves = [
-        _curve(points, axes, f"c{number % COLOURS}")
+        _curve(points, axes, f"c{number % COLORS}")
         for number, points in enumerate(drawn.curves.values())
     ]
     told = [[[p.step, float(f"{p.mean:.6g}")] for p in points] for points in drawn.curves.values()]
@@ -99,16 +99,16 @@ class _Axes:
         return round(min(max(place, -1e4), 1e4), 1)  # far outside is as good as farther
 
 
-def _curve(points: Sequence[Point], axes: _Axes, colour: str) -> Markup:
+def _curve(points: Sequence[Point], axes: _Axes, color: str) -> Markup:
     line = " ".join(f"{axes.x(p.step)},{axes.y(p.mean)}" for p in points)
-    parts = [element("polyline", points=line, class_=f"line {colour}")]
+    parts = [element("polyline", points=line, class_=f"line {color}")]
     if any(p.low < p.high for p in points):
         edge = [(p.step, p.high) for p in points] + [(p.step, p.low) for p in reversed(points)]
         around = " ".join(f"{axes.x(step)},{axes.y(value)}" for step, value in edge)
-        parts.insert(0, element("polygon", points=around, class_=f"band {colour}"))
+        parts.insert(0, element("polygon", points=around, class_=f"band {color}"))
     elif len(points) <= _FEW:
         dots = [(axes.x(p.step), axes.y(p.mean)) for p in points]
-        parts += [element("circle", cx=x, cy=y, r=_DOT, class_=f"dot {colour}") for x, y in dots]
+        parts += [element("circle", cx=x, cy=y, r=_DOT, class_=f"dot {color}") for x, y in dots]
     return element("g", parts)
 
 

@@ -6,39 +6,34 @@ images = run.sample(["a small red star on the left"], num=8, seed=0)  # uint8 [1
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
+from ml_collections import ConfigDict
 
 from input_pipeline.errors import UserError
 from input_pipeline.text.sentence_encoders import (
     Encode,
-    Identity,
     SentenceEncoder,
     open_known,
     sentence_of,
 )
-from input_pipeline.text.vocabulary import Vocabulary, tokenise
-from t2igan.config import override as configs
+from input_pipeline.text.vocabulary import Vocabulary, tokenize
+from t2igan.config import record
 from t2igan.metrics.matcher.model import Matcher
-from t2igan.recipes.base import Recipe
-from t2igan.recipes.registry import recipe_of
-from t2igan.runtime.device import data_mesh
-from t2igan.runtime.rng import example_noise
-from t2igan.runtime.sharding import replicate
+from t2igan.models.text import Text
+from t2igan.recipes.base import Recipe, Variables
 from t2igan.sampling import best_of as reranking
 from t2igan.sampling import interpolation, pretrained
-from t2igan.sampling.sampler import draw_all, make_draw_fn
+from t2igan.sampling.sampler import BATCH_SIZE, Sampler
 from t2igan.workdir.checkpoints import restore_item
-
-# Pictures computed at once. Always as many, the last ones padded: another batch size is another
-# program, whose rounding may differ, and the same seed is to give the same picture.
-BATCH_SIZE = 16
+from t2igan.workdir.meta import CheckpointMeta
 
 
 def load(
@@ -59,8 +54,9 @@ def load(
     if not workdir.is_dir():
         raise UserError(f"{workdir} is not a run's folder; `t2igan train --workdir` makes one")
     step, variables = restore_item(workdir, step, "generator")
-    _, meta = restore_item(workdir, step, "meta")
-    return _run(workdir, step, variables, meta, sentence_encoder)
+    with _understood(workdir, step):
+        meta = CheckpointMeta.from_json(restore_item(workdir, step, "meta")[1])
+        return Run(workdir, step, meta, meta.recipe(), variables, sentence_encoder)
 
 
 def load_pretrained(name: str) -> Run:
@@ -74,29 +70,15 @@ def load_pretrained(name: str) -> Run:
     """
     path = pretrained.path_of(name)
     variables, meta = pretrained.read(path)
-    return _run(path, int(meta.get("step", 0)), variables, meta)
+    return Run(path, meta.step, meta, meta.recipe(), variables)
 
 
-def _run(
-    workdir: Path,
-    step: int,
-    variables: dict[str, Any],
-    meta: dict[str, Any],
-    sentence_encoder: str | Encode | None = None,
-) -> Run:
+@contextlib.contextmanager
+def _understood(workdir: Path, step: int) -> Iterator[None]:
+    """Turns whatever a damaged or foreign `meta` raises into one line."""
     try:
-        with configs.every_field_known():
-            return Run(
-                workdir=workdir,
-                step=step,
-                config=configs.ConfigDict(meta["config"]),
-                recipe=recipe_of(meta),
-                vocabulary=Vocabulary(tuple(meta["vocabulary"])),
-                caption_length=int(meta["caption_length"]),
-                variables={"batch_stats": {}} | variables,
-                meta=meta,
-                given_encoder=sentence_encoder,
-            )
+        with record.every_field_known():
+            yield
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise UserError(
             f"{workdir}: what step {step} says of itself is not understood "
@@ -104,31 +86,48 @@ def _run(
         ) from error
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Run:
-    """A generator with the words it knows.
+    """A trained generator with the words that it knows.
 
     Attributes:
       workdir: the run's folder; the file of one that ships with the package.
       step: of the checkpoint that was read.
-      config: the experiment.
-      recipe: its networks.
-      vocabulary: words and their codes.
-      caption_length: codes a caption.
-      variables: the generator's, word vectors with them.
       meta: what the checkpoint says of itself.
+      recipe: networks.
+      variables: the generator's, word vectors among them.
       given_encoder: of sentences; None for the one that `meta` names.
     """
 
     workdir: Path
     step: int
-    config: Any
+    meta: CheckpointMeta
     recipe: Recipe
-    vocabulary: Vocabulary
-    caption_length: int
     variables: dict[str, Any]
-    meta: dict[str, Any]
     given_encoder: str | Encode | None = None
+
+    def __repr__(self) -> str:
+        size, words = self.image_size, len(self.vocabulary)
+        return (
+            f"<Run of {self.config.recipe}, {size}x{size} pixels, step {self.step:,}, "
+            f"{words:,} words, from {str(self.workdir)!r}>"
+        )
+
+    @property
+    def config(self) -> ConfigDict:
+        """The experiment."""
+        return self.meta.config
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """Words and their codes."""
+        assert self.meta.vocabulary is not None  # every checkpoint has it
+        return self.meta.vocabulary
+
+    @property
+    def caption_length(self) -> int:
+        """Codes a caption."""
+        return self.meta.caption_length
 
     @property
     def image_size(self) -> int:
@@ -158,8 +157,8 @@ class Run:
 
     @functools.cached_property
     def _sentence_encoder(self) -> SentenceEncoder:
-        learned = Identity.from_json(self.meta["sentence_encoder"])
-        return open_known(learned, self.given_encoder)
+        assert self.meta.sentence_encoder is not None  # the recipe reads sentences
+        return open_known(self.meta.sentence_encoder, self.given_encoder)
 
     def encode(self, captions: Sequence[str]) -> np.ndarray:
         """Returns int32 [N, L] codes of N captions in plain English.
@@ -182,7 +181,7 @@ class Run:
     def cut_captions(self, captions: Sequence[str]) -> dict[str, list[str]]:
         """Returns the captions that are too long, each with the words at its end that are lost."""
         room = self.caption_length - 2  # start and end have codes too
-        words = {caption: tokenise(caption) for caption in captions}
+        words = {caption: tokenize(caption) for caption in captions}
         return {caption: found[room:] for caption, found in words.items() if len(found) > room}
 
     def sample(
@@ -244,18 +243,14 @@ class Run:
           indices: int [B] which noise of the seed each row takes.
           seed: of the noise.
           truncation: scale of the noise.
-          batch_size: pictures computed at once, a multiple of BATCH_SIZE.
+          batch_size: images computed at once.
           progress: show a bar.
         """
+        sampler, variables = self._sampler(batch_size)
         key = jax.random.key(seed)
+        return sampler.sample(variables, text, indices, key, truncation, progress)
 
-        def draw(text: Any, indices: np.ndarray) -> jax.Array:
-            return self._draw(self._placed, text, self._noise(key, indices, truncation))
-
-        rows = (_in_float32(text), np.asarray(indices, np.int32))
-        return draw_all(draw, rows, self.image_size, batch_size, progress)
-
-    def walk_captions(
+    def interpolate_captions(
         self,
         start: str,
         end: str,
@@ -278,7 +273,7 @@ class Run:
           truncation: scale of the noise.
         """
         table = np.asarray(self.variables["frozen"]["words"]["table"])
-        ends = _in_float32(self.text([start, end]))
+        ends = self.text([start, end])
         way = interpolation.between_captions(table, ends["codes"], steps)
         if "sentence" in ends:
             way["sentence"] = interpolation.between_sentences(ends["sentence"], steps)
@@ -287,7 +282,7 @@ class Run:
         images = self.generate(text, indices, seed, truncation=truncation)
         return images.reshape(num, steps, *images.shape[1:])
 
-    def walk_noises(
+    def interpolate_noise(
         self,
         captions: Sequence[str],
         steps: int,
@@ -305,54 +300,30 @@ class Run:
           columns: which two pictures of `sample` are the ends.
           truncation: scale of the noise.
         """
-        ends = np.resize(np.array(columns, np.int32), BATCH_SIZE)  # drawn as `generate` does
-        noises = jax.device_get(self._noise(jax.random.key(seed), ends, truncation))
+        ends = np.resize(np.array(columns, np.int32), BATCH_SIZE)  # made as `generate` makes it
+        sampler, variables = self._sampler(BATCH_SIZE)
+        noises = jax.device_get(sampler.noise(jax.random.key(seed), ends, truncation))
         noise = {
             name: np.tile(interpolation.between_noises(*rows[:2], steps), (len(captions), 1))
             for name, rows in noises.items()
         }
-        text = _in_float32(_each(self.text(captions), steps))
-
-        def draw(text: Any, noise: Any) -> jax.Array:
-            return self._draw(self._placed, text, noise)
-
-        images = draw_all(draw, (text, noise), self.image_size, BATCH_SIZE)
+        text = _each(self.text(captions), steps)
+        images = sampler.from_noise(variables, text, noise)
         return images.reshape(len(captions), steps, *images.shape[1:])
 
-    @functools.cached_property
-    def _mesh(self) -> jax.sharding.Mesh:
-        # As many devices as divide the batch evenly; of this process alone.
-        devices = jax.local_devices()
-        while BATCH_SIZE % len(devices):
-            devices = devices[:-1]
-        return data_mesh(devices)
+    def _sampler(self, batch_size: int) -> tuple[Sampler, Variables]:
+        """The sampler of a batch size and the variables on its devices, made at first use."""
+        if batch_size not in self._samplers:
+            sampler = Sampler(self.recipe, batch_size)
+            variables = sampler.place({"batch_stats": {}} | self.variables)
+            self._samplers[batch_size] = sampler, variables
+        return self._samplers[batch_size]
 
     @functools.cached_property
-    def _placed(self) -> Any:
-        return replicate(self.variables, self._mesh)
-
-    @functools.cached_property
-    def _draw(self) -> Callable[..., jax.Array]:
-        """(variables, text, noise) -> pictures: one program, whatever the noise comes from."""
-        return make_draw_fn(self.recipe, self._mesh)
-
-    @functools.cached_property
-    def _noise(self) -> Callable[..., dict[str, jax.Array]]:
-        dims = self.recipe.noise_dims
-
-        def noise(key: jax.Array, indices: jax.Array, scale: float) -> dict[str, jax.Array]:
-            return jax.tree.map(lambda rows: rows * scale, example_noise(key, indices, dims))
-
-        return jax.jit(noise)
+    def _samplers(self) -> dict[int, tuple[Sampler, Variables]]:
+        return {}
 
 
-def _each(text: dict[str, np.ndarray], times: int) -> dict[str, np.ndarray]:
+def _each(text: Text, times: int) -> Text:
     """Every caption `times` times over."""
     return {name: np.repeat(rows, times, axis=0) for name, rows in text.items()}
-
-
-def _in_float32(text: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The same text, stored sentence embeddings widened: another type is another program."""
-    if "sentence" not in text:
-        return text
-    return {**text, "sentence": np.asarray(text["sentence"], np.float32)}

@@ -1,96 +1,143 @@
-"""Any number of pictures from a program that draws a fixed number at once."""
+"""The one sampler: captions and addressed noise in, uint8 images out, on every local device."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 from tqdm import tqdm
 
 from t2igan.images import to_uint8
-from t2igan.recipes.base import Recipe
-from t2igan.runtime.device import AXIS
+from t2igan.models.text import Text
+from t2igan.recipes.base import Recipe, Variables
+from t2igan.runtime.device import AXIS, data_mesh
 from t2igan.runtime.rng import example_noise
-from t2igan.runtime.sharding import shard_map
+from t2igan.runtime.sharding import replicate, shard_map
+
+# Images computed at once. Always as many, the last ones padded: another batch size is another
+# program, whose rounding may differ, and the same seed is to give the same image.
+BATCH_SIZE = 16
 
 
-def draw_all(
-    draw: Callable[..., jax.Array],
-    inputs: tuple[Any, ...],
-    image_size: int,
-    batch_size: int,
-    progress: bool = False,
-) -> np.ndarray:
-    """Returns uint8 [B, S, S, 3], row by row of the inputs.
+class Sampler:
+    """Generates any number of images with one compiled program of a fixed batch size.
 
-    One batch is drawn while the one before it is fetched; no more wait on the device.
-
-    Args:
-      draw: takes `batch_size` rows of the inputs, returns [batch_size, S, S, 3] in [-1, 1].
-      inputs: trees of arrays [B, ...].
-      image_size: S.
-      batch_size: rows at once; the last row is repeated to fill the last batch.
-      progress: show a bar.
+    An image depends on its caption, the seed's key, its noise index and the truncation alone, not
+    on what else is generated.
     """
-    count = jax.tree.leaves(inputs)[0].shape[0]
-    out = np.empty((count, image_size, image_size, 3), np.uint8)
-    pending: tuple[int, jax.Array] | None = None
-    starts = range(0, count, batch_size)
-    for start in tqdm(starts, disable=not progress, unit="batch", desc="drawing"):
-        drawn = start, to_uint8(draw(*_rows(inputs, start, batch_size)))
-        if pending:
-            _store(out, *pending)
-        pending = drawn
-    if pending:
-        _store(out, *pending)
-    return out
 
+    def __init__(
+        self,
+        recipe: Recipe,
+        batch_size: int = BATCH_SIZE,
+        devices: Sequence[jax.Device] | None = None,
+    ) -> None:
+        """Compiles nothing yet.
 
-def _store(out: np.ndarray, start: int, images: jax.Array) -> None:
-    rows = min(len(images), len(out) - start)
-    out[start : start + rows] = np.asarray(images)[:rows]
+        Args:
+          recipe: its generator samples.
+          batch_size: images computed at once over all devices.
+          devices: to use, as many of them as divide the batch; this process's by default.
+        """
+        devices = list(devices or jax.local_devices())
+        while batch_size % len(devices):
+            devices.pop()
+        self._recipe, self._batch_size = recipe, batch_size
+        self._mesh = data_mesh(devices)
+        mapped = shard_map(self._apply, self._mesh, (P(), P(AXIS), P(AXIS)), P(AXIS))
+        self._generate = jax.jit(mapped)
 
+    def place(self, variables: Variables) -> Variables:
+        """Returns the generator's variables, whole on each of the sampler's devices."""
+        return replicate(variables, self._mesh)
 
-def _rows(tree: Any, start: int, count: int) -> Any:
-    places = np.arange(start, start + count)
-    return jax.tree.map(lambda x: x[np.minimum(places, len(x) - 1)], tree)
+    def noise(
+        self, key: jax.Array, indices: np.ndarray, truncation: float = 1.0
+    ) -> dict[str, jax.Array]:
+        """Returns the recipe's noise, [B, dim] of each name, by the address (key, index).
 
-
-def make_sample_fn(recipe: Recipe, mesh: Mesh) -> Callable[..., jax.Array]:
-    """Returns (variables, text, indices, key, truncation=1.0) -> float32 [B, S, S, 3] in [-1, 1].
-
-    Each picture's noise depends on the key and its index alone, so that the same index gives the
-    same picture in any batch on any number of devices. The noise is scaled by the truncation.
-    """
+        Args:
+          key: of the seed.
+          indices: int [B].
+          truncation: the noise is scaled by it.
+        """
+        return self._noise(key, indices, truncation)
 
     def sample(
-        variables: Any, text: Any, indices: jax.Array, key: jax.Array, truncation: jax.Array
-    ) -> jax.Array:
-        noise = example_noise(key, indices, recipe.noise_dims)
-        noise = jax.tree.map(lambda one: one * truncation, noise)
-        return _draw(recipe, variables, text, noise)
+        self,
+        variables: Variables,
+        text: Text,
+        indices: np.ndarray,
+        key: jax.Array,
+        truncation: float = 1.0,
+        progress: bool = False,
+    ) -> np.ndarray:
+        """Returns uint8 [N, S, S, 3], row by row of text and noise.
 
-    mapped = jax.jit(shard_map(sample, mesh, (P(), P(AXIS), P(AXIS), P(), P()), P(AXIS)))
+        Args:
+          variables: from `place`.
+          text: {"codes": int32 [N, L]}, and "sentence" [N, E] where the recipe reads it.
+          indices: int [N], which noise of the key each row takes.
+          key: of the seed.
+          truncation: the noise is scaled by it.
+          progress: show a bar.
+        """
 
-    def call(
-        variables: Any, text: Any, indices: jax.Array, key: jax.Array, truncation: float = 1.0
-    ) -> jax.Array:
-        return mapped(variables, text, indices, key, jnp.float32(truncation))
+        def generate(text: Text, indices: np.ndarray) -> jax.Array:
+            return self._generate(variables, text, self._noise(key, indices, truncation))
 
-    return call
+        rows = (_in_float32(text), np.asarray(indices, np.int32))
+        return self._all(generate, rows, progress)
+
+    def from_noise(
+        self, variables: Variables, text: Text, noise: dict[str, np.ndarray]
+    ) -> np.ndarray:
+        """Returns uint8 [N, S, S, 3] of noise that the caller has made, [N, dim] of each name."""
+        generate = functools.partial(self._generate, variables)
+        return self._all(generate, (_in_float32(text), noise), progress=False)
+
+    def _apply(self, variables: Variables, text: Text, noise: Any) -> jax.Array:
+        return self._recipe.generator.apply(variables, text, noise, train=False)["image"]
+
+    @functools.cached_property
+    def _noise(self) -> Any:
+        dims = self._recipe.noise_dims
+
+        def noise(key: jax.Array, indices: jax.Array, scale: float) -> dict[str, jax.Array]:
+            return jax.tree.map(lambda rows: rows * scale, example_noise(key, indices, dims))
+
+        return jax.jit(noise)
+
+    def _all(self, generate: Any, inputs: tuple[Any, ...], progress: bool) -> np.ndarray:
+        """Generates batch by batch; one is computed while the one before it is fetched."""
+        count = jax.tree.leaves(inputs)[0].shape[0]
+        images = np.empty((count, *[self._recipe.image_size] * 2, 3), np.uint8)
+        pending: tuple[int, jax.Array] | None = None
+        starts = range(0, count, self._batch_size)
+        for start in tqdm(starts, disable=not progress, unit="batch", desc="sampling"):
+            # The last row is repeated to fill the last batch.
+            rows = np.minimum(np.arange(start, start + self._batch_size), count - 1)
+            batch = jax.tree.map(lambda x, rows=rows: x[rows], inputs)
+            sent = start, to_uint8(generate(*batch))
+            if pending:
+                _store(images, *pending)
+            pending = sent
+        if pending:
+            _store(images, *pending)
+        return images
 
 
-def make_draw_fn(recipe: Recipe, mesh: Mesh) -> Callable[..., jax.Array]:
-    """Returns (variables, text, noise) -> float32 [B, S, S, 3] in [-1, 1], of any noise."""
-    draw = functools.partial(_draw, recipe)
-    return jax.jit(shard_map(draw, mesh, (P(), P(AXIS), P(AXIS)), P(AXIS)))
+def _store(images: np.ndarray, start: int, batch: jax.Array) -> None:
+    rows = min(len(batch), len(images) - start)
+    images[start : start + rows] = np.asarray(batch)[:rows]
 
 
-def _draw(recipe: Recipe, variables: Any, text: Any, noise: Any) -> jax.Array:
-    return recipe.generator.apply(variables, text, noise, train=False)["image"]
+def _in_float32(text: Text) -> Text:
+    """The same text with stored sentence embeddings widened: another type is another program."""
+    if "sentence" not in text:
+        return text
+    return {**text, "sentence": np.asarray(text["sentence"], np.float32)}

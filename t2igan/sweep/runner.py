@@ -61,7 +61,7 @@ def run_trials(trials: Sequence[Trial], parallel: int) -> dict[str, str]:
 
 def command(trial: Trial) -> list[str]:
     """The child's command line."""
-    return [sys.executable, "-m", "t2igan", "train", *trial.flags]
+    return [sys.executable, "-P", "-m", "t2igan", "train", *trial.flags]
 
 
 def _start(trial: Trial, slot: int, parallel: int) -> subprocess.Popen[bytes]:

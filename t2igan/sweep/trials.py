@@ -39,7 +39,8 @@ class Trial:
     @property
     def finished(self) -> bool:
         """Whether this very config was trained to its end; what is damaged was not."""
-        from t2igan.config.override import changes, read
+        from t2igan.config.compare import changes
+        from t2igan.config.record import read
 
         marker = self.workdir / FINISHED
         try:
@@ -49,7 +50,7 @@ class Trial:
 
     def mark_finished(self) -> None:
         """Makes `finished` true."""
-        from t2igan.config.override import to_json
+        from t2igan.config.record import to_json
 
         self.workdir.mkdir(parents=True, exist_ok=True)
         partial = self.workdir / (FINISHED + ".partial")
@@ -111,7 +112,7 @@ def _as_flag(key: str, value: Any) -> str:
 
 
 def _refuse_twins(trials: Sequence[Trial]) -> None:
-    from t2igan.config.override import to_json
+    from t2igan.config.record import to_json
 
     seen: dict[str, str] = {}
     for trial in trials:

@@ -21,24 +21,24 @@ from t2igan.runtime.device import AXIS
 from t2igan.runtime.sharding import replicate, shard_map
 from t2igan.training.optimizers import Optimizers
 from t2igan.training.state import TrainState
-from t2igan.training.step import eval_step, head_start_step, train_step
+from t2igan.training.step import d_warmup_step, eval_step, train_step
 
 StepFunction = Callable[[TrainState, Any], tuple[TrainState, Metrics]]
 MAPPERS = ("shard_map", "pmap")
 
 
 def make_train_step(
-    recipe: Recipe, optimizers: Optimizers, config: Any, mesh: Mesh, *, head_start: bool = False
+    recipe: Recipe, optimizers: Optimizers, config: Any, mesh: Mesh, *, d_warmup: bool = False
 ) -> StepFunction:
     """Returns (state, batch) -> (state, metrics), compiled, over the mesh's axis "data".
 
     The state is replicated and given away (donated); the batch is split over its first axis.
-    With `head_start` it is the step of the discriminator alone.
+    With `d_warmup` it is the step of the discriminator alone.
 
     Raises:
       UserError: `config.train.mapper` is neither "shard_map" nor "pmap".
     """
-    function = head_start_step if head_start else train_step
+    function = d_warmup_step if d_warmup else train_step
     step = functools.partial(function, recipe=recipe, optimizers=optimizers, config=config)
     mapper = config.train.mapper
     if mapper == "shard_map":

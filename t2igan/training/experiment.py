@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ import jax
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from input_pipeline.dataset.open import DataSet, open_dataset
+from input_pipeline.dataset.open import Dataset, open_dataset
 from input_pipeline.errors import UserError
 from input_pipeline.stream.train import TrainStream, train_stream
 from input_pipeline.text.sentence_encoders import Identity
@@ -25,6 +26,7 @@ from t2igan.training import stage1 as first_stage
 from t2igan.training.optimizers import Optimizers, make_optimizers
 from t2igan.training.stage1 import FirstStage
 from t2igan.training.state import TrainState, create_state
+from t2igan.workdir.meta import CheckpointMeta
 
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
@@ -45,7 +47,7 @@ class Experiment:
     """
 
     config: ConfigDict
-    dataset: DataSet
+    dataset: Dataset
     recipe: Recipe
     optimizers: Optimizers
     num_steps: int
@@ -81,14 +83,14 @@ class Experiment:
         """Whose sentence embeddings the recipe reads, or None where it reads none."""
         return self.dataset.sentence_encoder if self.recipe.reads_sentences else None
 
-    def train_step(self, *, head_start: bool = False) -> compiled.StepFunction:
+    def train_step(self, *, d_warmup: bool = False) -> compiled.StepFunction:
         """Returns (state, batch) -> (state, metrics), to be compiled at its first call.
 
         Args:
-          head_start: for the recipe's first `head_start_steps` steps.
+          d_warmup: for the recipe's first `d_warmup_steps` steps.
         """
         return compiled.make_train_step(
-            self.recipe, self.optimizers, self.config, self.mesh, head_start=head_start
+            self.recipe, self.optimizers, self.config, self.mesh, d_warmup=d_warmup
         )
 
     def stream(self) -> TrainStream:
@@ -104,21 +106,25 @@ class Experiment:
             process_count=jax.process_count(),
             cache=data.cache,
             sentences=self.recipe.reads_sentences,
-            others=self.recipe.num_others,
+            extra_negatives=self.recipe.extra_negatives,
         )
 
-    def description(self) -> dict[str, Any]:
-        """Returns what a checkpoint says of itself, as JSON: enough to sample without the data."""
-        return {
-            "recipe": self.config.recipe,
-            "config": self.config.to_dict(),
-            "vocabulary": list(self.dataset.vocabulary.words),
-            "image_size": self.dataset.image_size,
-            "caption_length": self.dataset.caption_length,
-            "fingerprint": self.dataset.fingerprint,
-            "stage1": self.first_stage and self.first_stage.description,
-            "sentence_encoder": self.sentence_encoder and self.sentence_encoder.to_json(),
-        }
+    def meta(self, monitor: Mapping[str, Any] | None = None) -> CheckpointMeta:
+        """Returns what a checkpoint says of itself: enough to sample without the data set.
+
+        Args:
+          monitor: state of the mode-collapse monitor.
+        """
+        return CheckpointMeta(
+            config=self.config,
+            image_size=self.dataset.image_size,
+            caption_length=self.dataset.caption_length,
+            vocabulary=self.dataset.vocabulary,
+            dataset_hash=self.dataset.hash,
+            sentence_encoder=self.sentence_encoder,
+            stage1=self.first_stage and self.first_stage.meta,
+            monitor=monitor or {},
+        )
 
 
 def open_experiment(
@@ -146,9 +152,9 @@ def open_experiment(
     recipe = registry.build(config, dataset.image_size, first and first.recipe)
     if recipe.reads_sentences:
         _check_sentences(config, dataset)
-    if recipe.num_others % mesh.size:
+    if recipe.extra_negatives % mesh.size:
         raise UserError(
-            f"config.loss.contrastive_captions={recipe.num_others} cannot be divided over "
+            f"config.loss.extra_negatives={recipe.extra_negatives} cannot be divided over "
             f"{mesh.size} devices"
         )
     num_steps = run_length(config, len(dataset.source(config.data.train_split)))
@@ -156,7 +162,7 @@ def open_experiment(
     return Experiment(config, dataset, recipe, optimizers, num_steps, mesh, first)
 
 
-def _check_sentences(config: ConfigDict, dataset: DataSet) -> None:
+def _check_sentences(config: ConfigDict, dataset: Dataset) -> None:
     try:
         dataset.require_sentences()
     except UserError as error:
@@ -186,9 +192,9 @@ def _check_batch(batch_size: int, mesh: Mesh) -> None:
 
 def _check_groups(config: ConfigDict, mesh: Mesh) -> None:
     """Groups over several devices would each be of what one of them has."""
-    group, share = config.model.spread_group, config.train.batch_size // mesh.size
+    group, share = config.model.mbstd_group_size, config.train.batch_size // mesh.size
     if group and share % group:
         raise UserError(
-            f"config.model.spread_group={group} does not divide the {share} pictures of a step on "
-            f"each of {mesh.size} devices"
+            f"config.model.mbstd_group_size={group} does not divide the {share} images of a step "
+            f"on each of {mesh.size} devices"
         )

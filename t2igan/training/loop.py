@@ -28,6 +28,7 @@ from t2igan.training.progress import StepReports, check_state_finite
 from t2igan.training.state import ScaledState, TrainState
 from t2igan.workdir import folder as run_folder
 from t2igan.workdir.checkpoints import Checkpoints
+from t2igan.workdir.meta import CheckpointMeta
 from t2igan.workdir.writers import Writers, open_writers
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ def _resume(
         return 0, experiment.initial_state(), Watch()
     step, items = found
     stream.restore(items["data"])
-    saved = items["meta"].get("watch")
+    saved = CheckpointMeta.from_json(items["meta"]).monitor
     return step, items["state"], Watch(**saved) if saved else Watch(since=step)
 
 
@@ -170,12 +171,12 @@ class _Run:
         return self.experiment.train_step()
 
     @functools.cached_property
-    def _head_start_step(self) -> compiled.StepFunction:
-        return self.experiment.train_step(head_start=True)
+    def _d_warmup_step(self) -> compiled.StepFunction:
+        return self.experiment.train_step(d_warmup=True)
 
     def _step_function(self, step: int) -> compiled.StepFunction:
-        early = step <= self.experiment.recipe.head_start_steps
-        return self._head_start_step if early else self._train_step
+        early = step <= self.experiment.recipe.d_warmup_steps
+        return self._d_warmup_step if early else self._train_step
 
     def _steps(self, first: int, state: TrainState) -> Outcome:
         """Does the steps after `first`, and saves the last."""
@@ -220,7 +221,7 @@ class _Run:
 
     def _check(self, health: Health) -> Callable[[int, TrainState], Mapping[str, float]]:
         def check(step: int, state: TrainState) -> Mapping[str, float]:
-            if step <= self.experiment.recipe.head_start_steps:
+            if step <= self.experiment.recipe.d_warmup_steps:
                 return {}  # the generator has not begun
             return self.watch.check(step, health(state), self.experiment.config)
 
@@ -252,7 +253,7 @@ class _Run:
             "state": state.saved,
             "generator": state.sampling_variables,
             "data": self.stream.state(step),
-            "meta": self.experiment.description() | {"watch": self._watch_until(step)},
+            "meta": self.experiment.meta(self._watch_until(step)).to_json(),
         }
         self.checkpoints.save(step, items, metrics)
 

@@ -13,14 +13,13 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from input_pipeline.dataset.open import DataSet
+from input_pipeline.dataset.open import Dataset
 from input_pipeline.errors import UserError
 from t2igan.models.text import FROZEN, STAGE1
 from t2igan.recipes.base import Recipe, Variables
-from t2igan.recipes.registry import recipe_of
 from t2igan.workdir.checkpoint_dir import list_steps
 from t2igan.workdir.checkpoints import restore_item
-from t2igan.workdir.meta import check_sentences
+from t2igan.workdir.meta import CheckpointMeta
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -28,17 +27,20 @@ class FirstStage:
     """A frozen generator.
 
     Attributes:
-      recipe: its networks.
       variables: as `frozen_variables` takes them: no word vectors, both stages share those.
-      description: what its checkpoint said of itself, and where that was.
+      meta: of its checkpoint, with step and folder and without the vocabulary.
     """
 
-    recipe: Recipe
     variables: Variables
-    description: dict[str, Any]
+    meta: CheckpointMeta
+
+    @property
+    def recipe(self) -> Recipe:
+        """Its networks."""
+        return self.meta.recipe()
 
 
-def find(config: ConfigDict, dataset: DataSet, workdir: Path | None = None) -> FirstStage | None:
+def find(config: ConfigDict, dataset: Dataset, workdir: Path | None = None) -> FirstStage | None:
     """Returns the first stage of a run, None where its config names none.
 
     Args:
@@ -58,23 +60,22 @@ def find(config: ConfigDict, dataset: DataSet, workdir: Path | None = None) -> F
 
 def _from_second(workdir: Path) -> FirstStage:
     step, variables = restore_item(workdir, "latest", "generator")
-    _, meta = restore_item(workdir, step, "meta")
-    description = meta[STAGE1]
-    return FirstStage(recipe_of(description), _kept(variables[FROZEN][STAGE1]), description)
+    meta = CheckpointMeta.from_json(restore_item(workdir, step, "meta")[1])
+    assert meta.stage1 is not None  # its config names one
+    return FirstStage(_kept(variables[FROZEN][STAGE1]), meta.stage1)
 
 
-def _open(workdir: Path, dataset: DataSet) -> FirstStage:
+def _open(workdir: Path, dataset: Dataset) -> FirstStage:
     if not workdir.is_dir():
         raise UserError(
             f"config.stage1={workdir} is not a run's folder; give one that t2igan train has made"
         )
     step, variables = restore_item(workdir, "latest", "generator")
-    _, meta = restore_item(workdir, step, "meta")
+    meta = CheckpointMeta.from_json(restore_item(workdir, step, "meta")[1])
     _check_words(workdir, meta, variables[FROZEN]["words"]["table"], dataset)
-    check_sentences(f"config.stage1={workdir}", meta, dataset)
-    description = {name: value for name, value in meta.items() if name != "vocabulary"}
-    description |= {"workdir": str(workdir), "step": step}
-    return FirstStage(recipe_of(meta), _kept(variables), description)
+    meta.check_sentences(f"config.stage1={workdir}", dataset)
+    meta = dataclasses.replace(meta, vocabulary=None, monitor={}, workdir=str(workdir), step=step)
+    return FirstStage(_kept(variables), meta)
 
 
 def _kept(variables: Variables) -> dict[str, Any]:
@@ -88,12 +89,12 @@ def _kept(variables: Variables) -> dict[str, Any]:
 
 
 def _check_words(
-    workdir: Path, meta: dict[str, Any], word_vectors: np.ndarray, dataset: DataSet
+    workdir: Path, meta: CheckpointMeta, word_vectors: np.ndarray, dataset: Dataset
 ) -> None:
     """Refuses a first stage to which the codes of the second's captions mean something else."""
     same = {
-        "vocabulary": tuple(meta["vocabulary"]) == dataset.vocabulary.words,
-        "caption length": meta["caption_length"] == dataset.caption_length,
+        "vocabulary": meta.vocabulary == dataset.vocabulary,
+        "caption length": meta.caption_length == dataset.caption_length,
         "table of word vectors": np.array_equal(word_vectors, dataset.word_vectors),
     }
     for what, is_same in same.items():

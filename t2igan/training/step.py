@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from t2igan.images import shrunk, soften, to_unit_range
+from t2igan.images import to_unit_range
 from t2igan.losses.augmentation import augment, parse_policy
 from t2igan.recipes.base import Batch, Generated, Metrics, Network, Recipe, Variables
 from t2igan.runtime.device import AXIS
@@ -35,8 +35,8 @@ def train_step(
     Args:
       state: the same on every replica.
       batch: this replica's share, {"image": uint8 [b, S, S, 3], "codes": int32 [b, L]},
-        and "sentence" [b, E] where the recipe reads it; "other_codes" [m, L], and "other_sentence",
-        where it asks for further captions.
+        and "sentence" [b, E] where the recipe reads it; "negative_codes" [m, L] and
+        "negative_sentence" where it has extra negatives.
       recipe: networks and losses.
       optimizers: both networks'.
       config: seed and ema are read.
@@ -50,7 +50,7 @@ def train_step(
 
     def generate(params: Variables) -> tuple[Mapping[str, jax.Array], Variables]:
         network = Network(recipe.generator, state.g_variables | {"params": params}, train=True)
-        return _generated(recipe, network, seen, noise), network.stats
+        return recipe.generate(network, seen, noise), network.stats
 
     generated, pull_back, g_stats = jax.vjp(generate, state.g_params, has_aux=True)
     losses = _Losses(recipe, state, seen, config)
@@ -78,7 +78,7 @@ def train_step(
     return new, metrics
 
 
-def head_start_step(
+def d_warmup_step(
     state: TrainState,
     batch: Mapping[str, jax.Array],
     *,
@@ -98,7 +98,7 @@ def head_start_step(
 
     def loss(params: Variables) -> tuple[jax.Array, tuple[Metrics, Variables]]:
         network = Network(recipe.discriminator, state.d_variables | {"params": params}, train=True)
-        value, metrics = recipe.head_start_loss(network, seen)
+        value, metrics = recipe.d_warmup_loss(network, seen)
         return value, (metrics, network.stats)
 
     (value, (metrics, stats)), grads = jax.value_and_grad(loss, has_aux=True)(state.d_params)
@@ -130,7 +130,7 @@ def eval_step(
     seen = _see(recipe, batch, example_keys(named_key(key, "losses"), batch["index"]))
     noise = example_noise(key, batch["index"], recipe.noise_dims)
     generator = Network(recipe.generator, state.sampling_variables, train=False)
-    generated = _generated(recipe, generator, seen, noise)
+    generated = recipe.generate(generator, seen, noise)
     discriminator = Network(recipe.discriminator, state.d_variables, train=False)
     d_loss, d_metrics = recipe.d_loss(discriminator, generated, seen)
     g_loss, g_metrics = _g_loss(recipe, discriminator, generated, generated, seen, seen.image)
@@ -148,7 +148,7 @@ class _Losses:
     def __init__(self, recipe: Recipe, state: TrainState, seen: Batch, config: Any) -> None:
         self._recipe, self._state = recipe, state
         self._policy = parse_policy(config.augment.policy)
-        self._every = config.loss.penalty_every
+        self._every = config.loss.penalty_interval
         self._image = seen.image
         self._seen = seen.replace(image=self._augmented(seen.image, seen.keys, "real"))
 
@@ -187,21 +187,6 @@ class _Losses:
         return Network(self._recipe.discriminator, variables, train=True)
 
 
-def _generated(
-    recipe: Recipe, generator: Network, seen: Batch, noise: Mapping[str, jax.Array]
-) -> Generated:
-    """The generator's outputs, and real pictures that it made large again, where that is asked.
-
-    These are softened before, as generated pictures are softer than real ones.
-    """
-    generated = generator(seen.text, noise)
-    if not recipe.enlarging_weight:
-        return generated
-    keys = jax.vmap(lambda key: named_key(key, "soften"))(seen.keys)
-    small = soften(shrunk(seen.image, generated["small"].shape[1]), keys)
-    return {**generated, "enlarged": generator(small, seen.text, method="enlarge")}
-
-
 def _g_loss(
     recipe: Recipe,
     discriminator: Network,
@@ -210,10 +195,10 @@ def _g_loss(
     seen: Batch,
     image: jax.Array,
 ) -> tuple[jax.Array, Metrics]:
-    """The recipe's loss of what the discriminator is shown, and the terms of what is not shown."""
+    """The recipe's loss of what the discriminator sees, and its terms of the images themselves."""
     loss, metrics = recipe.g_loss(discriminator, shown, seen)
-    extra = recipe.second_stage_terms(generated, image)
-    return loss + sum(extra.values()), metrics | extra
+    terms = recipe.image_terms(generated, image)
+    return loss + sum(terms.values()), metrics | terms
 
 
 def _see(recipe: Recipe, batch: Mapping[str, jax.Array], keys: jax.Array) -> Batch:
@@ -221,10 +206,10 @@ def _see(recipe: Recipe, batch: Mapping[str, jax.Array], keys: jax.Array) -> Bat
     if "sentence" in text:  # travels as 16 bits
         text["sentence"] = text["sentence"].astype(jnp.float32)
     wrong = {name: roll_over_replicas(value) for name, value in text.items()}
-    others = {name: batch[f"other_{name}"] for name in text if f"other_{name}" in batch}
-    if "sentence" in others:
-        others["sentence"] = others["sentence"].astype(jnp.float32)
-    return Batch(to_unit_range(batch["image"]), text, wrong, keys, others)
+    negatives = {name: batch[f"negative_{name}"] for name in text if f"negative_{name}" in batch}
+    if "sentence" in negatives:
+        negatives["sentence"] = negatives["sentence"].astype(jnp.float32)
+    return Batch(to_unit_range(batch["image"]), text, wrong, keys, negatives)
 
 
 def roll_over_replicas(x: jax.Array) -> jax.Array:

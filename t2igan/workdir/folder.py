@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from input_pipeline.errors import UserError
-from t2igan.config import override as configs
+from t2igan.config import compare, record
 from t2igan.runtime.multihost import from_first_process, is_first_process
 from t2igan.workdir.checkpoint_dir import list_steps
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from ml_collections import ConfigDict
 
 CONFIG = "config.json"
-_LENGTH = ("train.epochs", "train.steps")
 
 
 @contextlib.contextmanager
@@ -51,12 +50,12 @@ def read_config(workdir: Path) -> ConfigDict | None:
       UserError: its config.json is damaged.
     """
     path = Path(workdir) / CONFIG
-    return configs.read(path) if path.is_file() else None
+    return record.read(path) if path.is_file() else None
 
 
 def keep_config(workdir: Path, config: ConfigDict) -> None:
     """Writes config.json, where it is not there yet or where fields differ that may."""
-    path, text = workdir / CONFIG, configs.to_json(config)
+    path, text = workdir / CONFIG, record.to_json(config)
     if not is_first_process() or (path.is_file() and path.read_text() == text):
         return
     part = path.with_suffix(".part")
@@ -73,14 +72,8 @@ def check_resumes(workdir: Path, config: ConfigDict) -> None:
       UserError: names the fields that differ and may not.
     """
     old = read_config(workdir)
-    if old is None or not list_steps(workdir):
-        return
-    free = set(configs.FREE_ON_RESUME)
-    if config.optimizer.schedule != "constant":
-        free -= set(
-            _LENGTH
-        )  # the learning rate falls to the last step: another length, other steps
-    configs.check_resumes(old, config, str(workdir), free)
+    if old is not None and list_steps(workdir):
+        compare.check_resumes(old, config, str(workdir))
 
 
 def _make(workdir: Path) -> None:

@@ -91,7 +91,9 @@ def test_a_run_resumes_as_it_would_have_then(here: Path, name: str) -> None:
 def _digest(state: dict) -> str:
     paths = jax.tree_util.tree_leaves_with_path(state)
     digest = hashlib.sha256()
-    for path, leaf in sorted((jax.tree_util.keystr(path), np.asarray(leaf)) for path, leaf in paths):
+    for path, leaf in sorted(
+        (jax.tree_util.keystr(path), np.asarray(leaf)) for path, leaf in paths
+    ):
         digest.update(path.encode())
         digest.update(leaf.tobytes())
     return digest.hexdigest()

@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from t2igan.config import override as configs
+from configs import common
+from t2igan.config import override, record
 
 FOLDER = Path(__file__).resolve().parents[2] / "configs"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in ("__init__", "common"))
 
 
 def _load(name: str) -> dict[str, object]:
-    return configs.fields(configs.load([f"--config=configs/{name}.py"]))
+    return record.fields(override.load([f"--config=configs/{name}.py"]))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -32,20 +33,28 @@ def test_experiment_is_a_lab_note(name: str) -> None:
     assert f"t2igan train --config=configs/{name}.py" in docstring
 
 
-def test_common_explains_every_field_once() -> None:
-    text = (FOLDER / "common.py").read_text()
-    lines = text.splitlines()
-    explained = []
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Attribute):
-            target = node.targets[0]
-            assert isinstance(target.value, ast.Name)
-            if not isinstance(node.value, ast.Call):  # `config.data = _data()` is a group
-                here, above = lines[node.lineno - 1], lines[node.lineno - 2].strip()
-                assert "  # " in here or above.startswith("# "), f"{target.attr}: no explanation"
-                prefix = "" if target.value.id == "config" else target.value.id + "."
-                explained.append(prefix + target.attr)
-    assert sorted(explained) == sorted(_load("common"))
+def test_common_explains_every_field_in_one_line() -> None:
+    assert sorted(common.FIELDS) == sorted(_load("common"))
+    for name, field in common.FIELDS.items():
+        assert field.meaning, name
+        assert "\n" not in field.meaning, name
+
+
+@pytest.mark.parametrize("name", [name for name, field in common.FIELDS.items() if field.former])
+def test_a_former_name_is_the_same_field(name: str) -> None:
+    config, former = common.get_config(), common.FIELDS[name].former
+    group, old, new = (
+        config[name.partition(".")[0]],
+        *(n.rpartition(".")[2] for n in (former, name)),
+    )
+    group[old] = group[new] + 1
+    assert group[new] == group[old] == common.FIELDS[name].default + 1
+
+
+def test_a_misspelled_field_is_an_error() -> None:
+    config = common.get_config()
+    with pytest.raises(AttributeError, match="batch_size"):
+        config.train.bach_size = 4
 
 
 def test_coco_stage1_is_the_reports_table() -> None:
@@ -78,12 +87,12 @@ def test_tiny_keeps_a_checkpoint_every_ten_of_sixty_steps() -> None:
     assert (loaded["train.steps"], loaded["train.checkpoint_every"]) == (60, 10)
 
 
-def test_photographs_is_the_best_rung_of_the_ladder() -> None:
-    from configs import ladder
+def test_photographs_is_the_best_setting_of_the_ablations() -> None:
+    from configs import ablations
 
-    rung = ladder.get_config("sentences")
-    rung.update_from_flattened_dict(ladder.all_changes("shown how much pictures differ"))
-    same, found = configs.fields(rung), _load("photographs")
+    best = ablations.get_config("sentences")
+    best.update_from_flattened_dict(ablations.all_changes("minibatch standard deviation"))
+    same, found = record.fields(record.locked(best.to_dict())), _load("photographs")
     differ = {name for name in same if same[name] != found[name]}
     looks = {"checkpoint.keep_latest", "train.sample_every", "train.validate_every"}
     assert differ == looks | {"data.flip"}

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from input_pipeline.dataset import folder as dataset_folder
-from input_pipeline.dataset.open import DataSet, open_dataset
+from input_pipeline.dataset.open import Dataset, open_dataset
 from input_pipeline.dataset.records import Record
 from input_pipeline.text.vocabulary import SPECIAL_WORDS, Vocabulary
 
@@ -30,7 +30,7 @@ def _record(split: str, index: int) -> Record:
 class Prepared:
     """The data set, and what was written into it."""
 
-    dataset: DataSet
+    dataset: Dataset
     records: dict[str, list[Record]]
 
     @property

@@ -17,7 +17,7 @@ VALUES = st.recursive(
     NUMBERS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=6
 )
 NAMES = st.sampled_from(
-    ["step", "loss/d", "loss/g", "images_per_sec", "metric", "estimate", "anchors", "provenance"]
+    ["step", "loss/d", "loss/g", "images_per_sec", "metric", "estimate", "references", "provenance"]
 )
 ENTRIES = st.dictionaries(NAMES | st.text(), VALUES)
 quick = settings(

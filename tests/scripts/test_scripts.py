@@ -53,8 +53,8 @@ def _run(*words: str | Path, **environment: str) -> subprocess.CompletedProcess[
 
 def _fake_checkout(folder: Path, script: str) -> Path:
     """A folder with the script and a `.venv` whose python prints its words, one a line."""
-    (folder / "scripts").mkdir(parents=True)
     copy = folder / "scripts" / script
+    copy.parent.mkdir(parents=True)
     copy.write_text((ROOT / "scripts" / script).read_text())
     copy.chmod(0o755)
     python = folder / ".venv" / "bin" / "python"
@@ -143,7 +143,7 @@ def test_pod_launcher_gives_every_host_the_same_words(tmp_path: Path, fake: Fake
     log = tmp_path / "log"
     fake("gcloud", f'printf "%s\\0" "$@" >>{log}; printf "\\n\\0" >>{log}')
     done = _run(
-        *(ROOT / "scripts" / "launch_tpu_pod.sh", *ODD_WORDS),
+        *(ROOT / "scripts" / "cluster" / "launch_tpu_pod.sh", *ODD_WORDS),
         TPU_NAME="pod",
         ZONE="us-central2-b",
         PROJECT="",
@@ -156,28 +156,34 @@ def test_pod_launcher_gives_every_host_the_same_words(tmp_path: Path, fake: Fake
     assert {"--worker=all", "--zone=us-central2-b"} <= set(copy) & set(start)
     (command,) = [word for word in start if word.startswith("--command=")]
     last = command.splitlines()[-1].replace("exec .venv/bin/python", r'printf "%s\n"')
-    assert _run("bash", "-c", last).stdout.splitlines() == ["-m", "t2igan", "train", *ODD_WORDS]
+    assert _run("bash", "-c", last).stdout.splitlines() == [
+        "-P",
+        "-m",
+        "t2igan",
+        "train",
+        *ODD_WORDS,
+    ]
 
 
 @pytest.mark.parametrize("status", [0, 1])
 def test_slurm_launcher_hands_on_words_and_the_status(
     status: int, tmp_path: Path, fake: Fake
 ) -> None:
-    script = _fake_checkout(tmp_path / "checkout", "launch_slurm.sh")
+    script = _fake_checkout(tmp_path / "checkout", "cluster/launch_slurm.sh")
     fake("srun", '[[ $1 == --kill* ]] && shift; "$@"')
-    where = {"SLURM_SUBMIT_DIR": str(script.parents[1]), "SLURM_JOB_ID": "7"}
+    where = {"SLURM_SUBMIT_DIR": str(script.parents[2]), "SLURM_JOB_ID": "7"}
     done = _run(script, *ODD_WORDS, STATUS=str(status), **where)
-    words = (script.parents[1] / "words").read_text().splitlines()
-    assert words == ["-m", "t2igan", "train", *ODD_WORDS]
+    words = (script.parents[2] / "words").read_text().splitlines()
+    assert words == ["-P", "-m", "t2igan", "train", *ODD_WORDS]
     assert done.returncode == status
 
 
-@pytest.mark.parametrize("script", ["launch_slurm.sh", "sweep_slurm_array.sh"])
+@pytest.mark.parametrize("script", ["cluster/launch_slurm.sh", "cluster/sweep_slurm_array.sh"])
 def test_slurm_jobs_end_of_time_stops_the_run_and_requeues_it(
     script: str, tmp_path: Path, fake: Fake
 ) -> None:
     script_path = _fake_checkout(tmp_path / "checkout", script)
-    folder = script_path.parents[1]
+    folder = script_path.parents[2]
     (folder / "commands.txt").write_text("python -m t2igan train --a\n")
     fake(
         "srun",
@@ -205,20 +211,25 @@ def test_slurm_jobs_end_of_time_stops_the_run_and_requeues_it(
 
 
 def test_slurm_array_runs_the_command_of_its_own_line(tmp_path: Path, fake: Fake) -> None:
-    script = _fake_checkout(tmp_path / "checkout", "sweep_slurm_array.sh")
-    commands = script.parents[1] / "commands.txt"
-    commands.write_text("python -m t2igan train --a\npython -m t2igan train '--b=c d' --e=\\'\n")
+    script = _fake_checkout(tmp_path / "checkout", "cluster/sweep_slurm_array.sh")
+    commands = script.parents[2] / "commands.txt"
+    commands.write_text(
+        "python -P -m t2igan train --a\npython -P -m t2igan train '--b=c d' --e=\\'\n"
+    )
     fake("srun", '"$@"')
-    where = {"SLURM_SUBMIT_DIR": str(script.parents[1]), "SLURM_JOB_ID": "7"}
+    where = {"SLURM_SUBMIT_DIR": str(script.parents[2]), "SLURM_JOB_ID": "7"}
     assert _run(script, "commands.txt", SLURM_ARRAY_TASK_ID="2", **where).returncode == 0
-    words = (script.parents[1] / "words").read_text().splitlines()
-    assert words == ["-m", "t2igan", "train", "--b=c d", "--e='"]
+    words = (script.parents[2] / "words").read_text().splitlines()
+    assert words == ["-P", "-m", "t2igan", "train", "--b=c d", "--e='"]
     missing = _run(script, "commands.txt", SLURM_ARRAY_TASK_ID="3", **where)
     assert missing.returncode == 2
     assert "has no line 3; its lines are --array=1-2" in missing.stderr
 
 
-@pytest.mark.parametrize("script", ["launch_tpu_pod.sh", "launch_slurm.sh", "sweep_slurm_array.sh"])
+@pytest.mark.parametrize(
+    "script",
+    ["cluster/launch_tpu_pod.sh", "cluster/launch_slurm.sh", "cluster/sweep_slurm_array.sh"],
+)
 def test_launchers_without_words_show_their_usage(script: str) -> None:
     done = _run(ROOT / "scripts" / script)
     assert done.returncode == 2

@@ -17,7 +17,7 @@ from input_pipeline.dataset import folder as dataset_folder
 from input_pipeline.dataset.records import Record
 from input_pipeline.prepare import shards
 from input_pipeline.text.vocabulary import END, NULL, SPECIAL_WORDS, START, Vocabulary
-from t2igan.config import override as configs
+from t2igan.config import record
 from t2igan.metrics.features import network as feature_network
 from t2igan.training.experiment import open_experiment
 from t2igan.workdir.checkpoints import Checkpoints, restore_item
@@ -27,13 +27,13 @@ LENGTH = 8
 
 
 def make_dataset(folder: Path, image_size: int = 16, words: tuple[str, ...] = WORDS) -> Path:
-    """Returns the folder of a data set: pictures of one colour each, captions of drawn words."""
+    """Returns the folder of a data set: pictures of one color each, captions of drawn words."""
     vocabulary = Vocabulary(SPECIAL_WORDS + words)
     random = np.random.default_rng(0)
 
     def record(split: str, index: int) -> Record:
-        colour = random.integers(0, 256, 3, np.uint8)
-        image = np.broadcast_to(colour, (image_size, image_size, 3)).copy()
+        color = random.integers(0, 256, 3, np.uint8)
+        image = np.broadcast_to(color, (image_size, image_size, 3)).copy()
         codes = np.full((2, LENGTH), NULL, np.uint16)
         codes[:, 0], codes[:, 5] = START, END
         codes[:, 1:5] = random.integers(len(SPECIAL_WORDS), len(vocabulary), (2, 4))
@@ -80,12 +80,12 @@ def make_run(workdir: Path, config: ConfigDict, steps: tuple[int, ...] = (10, 20
     generator = random_values(experiment.state_shapes().sampling_variables)
     generator["frozen"] = {"words": {"table": experiment.dataset.word_vectors}}
     (workdir / "samples").mkdir(parents=True)
-    (workdir / "config.json").write_text(configs.to_json(config))
+    (workdir / "config.json").write_text(record.to_json(config))
     items = {
         "state": {"step": np.int32(0)},
         "generator": generator,
         "data": {},
-        "meta": experiment.description(),
+        "meta": experiment.meta().to_json(),
     }
     with Checkpoints(workdir, **config.checkpoint) as checkpoints:
         for step in steps:
@@ -272,7 +272,7 @@ def _make_dataset() -> Callable[..., Path]:
     return make_noise_dataset
 
 
-# Means and spreads of colours, for processes that tests start: no weights, nothing to compile.
+# Means and spreads of colors, for processes that tests start: no weights, nothing to compile.
 STUB = """
     from collections import Counter
     import numpy as np

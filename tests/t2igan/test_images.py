@@ -36,7 +36,7 @@ def test_softened_is_between_the_picture_and_scipys_blur():
     random = np.random.default_rng(0)
     pictures = random.uniform(-1.0, 1.0, (5, 12, 10, 3)).astype(np.float32)
     keys = jax.random.split(jax.random.key(3), 5)
-    found = np.asarray(images.soften(jnp.asarray(pictures), keys))
+    found = np.asarray(images.random_blur(jnp.asarray(pictures), keys))
     weights = np.array([1, 4, 6, 4, 1]) / 16
     blurred = pictures
     for axis in (1, 2):
@@ -46,5 +46,5 @@ def test_softened_is_between_the_picture_and_scipys_blur():
     np.testing.assert_allclose(change, shares[:, None, None, None] * whole, atol=1e-6)
     assert ((shares > 0.0) & (shares < 1.0)).all()
     assert np.ptp(shares) > 0.2
-    alone = images.soften(jnp.asarray(pictures[3:4]), keys[3:4])
+    alone = images.random_blur(jnp.asarray(pictures[3:4]), keys[3:4])
     np.testing.assert_allclose(alone[0], found[3], atol=1e-6)

@@ -1,7 +1,7 @@
 """Rendered pictures of one object with captions: a data set without a download, and its oracle.
 
 `--num_examples` pictures in all: 10 % test, 5 % validation and 5 % compositions (at least one
-each), the rest train. The split `compositions` has the colour-shape pairs that no other split
+each), the rest train. The split `compositions` has the color-shape pairs that no other split
 shows. Picture i of a split depends only on the seed, the split and i.
 """
 
@@ -104,13 +104,13 @@ class ShapesSource:
         draws = generator.random(4 + DRAWS + CAPTIONS * SENTENCE_DRAWS)
         chosen, scene, sentences = np.split(draws, [4, 4 + DRAWS])
         pairs = _PAIRS[split == "compositions"]
-        shape, colour = pairs[int(chosen[0] * len(pairs))]
+        shape, color = pairs[int(chosen[0] * len(pairs))]
         size, place, background = (
             int(draw * len(options))
             for draw, options in zip(
                 chosen[1:], (names.SIZES, names.PLACES, names.BACKGROUNDS), strict=True
             )
         )
-        attributes = Attributes(shape, colour, size, place, background)
+        attributes = Attributes(shape, color, size, place, background)
         rows = sentences.reshape(CAPTIONS, SENTENCE_DRAWS)
         return attributes, scene, tuple(caption_of(attributes, row) for row in rows)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 SHAPES = ("circle", "square", "triangle", "star", "heart", "cross", "ring")
-COLOURS = ("red", "orange", "yellow", "green", "cyan", "blue", "purple", "pink")
+COLORS = ("red", "orange", "yellow", "green", "cyan", "blue", "purple", "pink")
 SIZES = ("small", "large")
 PLACES = ("left", "right", "top", "bottom", "centre")
 BACKGROUNDS = ("white", "gray", "black")
@@ -13,7 +13,7 @@ BACKGROUNDS = ("white", "gray", "black")
 # Names by field, in the order of the columns of every attribute array.
 NAMES: dict[str, tuple[str, ...]] = {
     "shape": SHAPES,
-    "colour": COLOURS,
+    "color": COLORS,
     "size": SIZES,
     "place": PLACES,
     "background": BACKGROUNDS,
@@ -24,7 +24,7 @@ class Attributes(NamedTuple):
     """Indices into `NAMES`, field by field; None where a caption does not say."""
 
     shape: int | None = None
-    colour: int | None = None
+    color: int | None = None
     size: int | None = None
     place: int | None = None
     background: int | None = None
@@ -38,13 +38,13 @@ def names_of(indices: tuple[int | None, ...]) -> dict[str, str]:
     }
 
 
-# One shape a colour, going round the shapes in strides of three: every colour and every shape
+# One shape a color, going round the shapes in strides of three: every color and every shape
 # loses one pair (square two) and is seen in all its others. Not drawn from the seed, so that
 # figures on the split `compositions` compare between data sets.
-HELD_OUT = frozenset(((3 * colour + 1) % len(SHAPES), colour) for colour in range(len(COLOURS)))
+HELD_OUT = frozenset(((3 * color + 1) % len(SHAPES), color) for color in range(len(COLORS)))
 
 
 def pairs(held_out: bool) -> list[tuple[int, int]]:
-    """The (shape, colour) pairs that are kept out of training, or all the others."""
-    every = [(shape, colour) for shape in range(len(SHAPES)) for colour in range(len(COLOURS))]
+    """The (shape, color) pairs that are kept out of training, or all the others."""
+    every = [(shape, color) for shape in range(len(SHAPES)) for color in range(len(COLORS))]
     return [pair for pair in every if (pair in HELD_OUT) == held_out]

@@ -12,7 +12,7 @@ import numpy as np
 
 from input_pipeline.sources.shapes.attributes import (
     BACKGROUNDS,
-    COLOURS,
+    COLORS,
     NAMES,
     PLACES,
     SHAPES,
@@ -64,18 +64,18 @@ _GROUNDS = (
 )
 # `a` before a phrase picks "a" or "an". No sentence exceeds MAX_WORDS whatever is put in.
 SENTENCES = (
-    "a {size} {colour} {shape} {place} {on_ground}",
-    "a {size} {colour} {shape} {on_ground} {place}",
-    "a {colour} {shape} that is {size} {place} {on_ground}",
-    "{on_ground} there is a {size} {colour} {shape} {place}",
-    "{on_ground} a {size} {colour} {shape} sits {place}",
-    "{place} there is a {size} {colour} {shape} {on_ground}",
-    "{place} a {size} {colour} {shape} {on_ground}",
-    "the {shape} {place} is {size} and {colour} {on_ground}",
-    "the {ground} background has a {size} {colour} {shape} {place}",
-    "this {size} {colour} {shape} is {place} {on_ground}",
-    "{size} {colour} {shape} {place} {ground} background",
-    "one {size} {colour} {shape} {place} with a {ground} background",
+    "a {size} {color} {shape} {place} {on_ground}",
+    "a {size} {color} {shape} {on_ground} {place}",
+    "a {color} {shape} that is {size} {place} {on_ground}",
+    "{on_ground} there is a {size} {color} {shape} {place}",
+    "{on_ground} a {size} {color} {shape} sits {place}",
+    "{place} there is a {size} {color} {shape} {on_ground}",
+    "{place} a {size} {color} {shape} {on_ground}",
+    "the {shape} {place} is {size} and {color} {on_ground}",
+    "the {ground} background has a {size} {color} {shape} {place}",
+    "this {size} {color} {shape} is {place} {on_ground}",
+    "{size} {color} {shape} {place} {ground} background",
+    "one {size} {color} {shape} {place} with a {ground} background",
 )
 
 # What users also type; read, never written.
@@ -118,7 +118,7 @@ _CODES: dict[str, dict[str, int]] = {
     field: {word: code for code, name in enumerate(names) for word in _readable(name)}
     for field, names in NAMES.items()
 }
-_SHADES = frozenset((*_CODES["colour"], *_CODES["background"]))
+_SHADES = frozenset((*_CODES["color"], *_CODES["background"]))
 
 
 def _choose(options: Sequence[str], draw: float) -> str:
@@ -139,13 +139,13 @@ def caption_of(attributes: Attributes, draws: np.ndarray) -> str:
       attributes: all five given.
       draws: [SENTENCE_DRAWS] uniform numbers in [0, 1), which choose the words and their order.
     """
-    shape, colour, size, place, background = attributes
+    shape, color, size, place, background = attributes
     ground = _choose(WORDS[BACKGROUNDS[background]], draws[0])
     sentence = SENTENCES[int(draws[1] * len(SENTENCES))]
     return _article(
         sentence.format(
             shape=_choose(WORDS[SHAPES[shape]], draws[2]),
-            colour=_choose(WORDS[COLOURS[colour]], draws[3]),
+            color=_choose(WORDS[COLORS[color]], draws[3]),
             size=_choose(WORDS[SIZES[size]], draws[4]),
             place=_choose(PLACE_PHRASES[PLACES[place]], draws[5]),
             ground=ground,
@@ -198,12 +198,12 @@ def attributes_of(caption: str | Sequence[str]) -> Attributes:
     described, shading = _described(tokens), _shading(tokens)
     every = set(range(len(tokens)))
     where = dict.fromkeys(_CODES, every)
-    where["colour"] = every - described
+    where["color"] = every - described
     where["background"] = (described or every) - shading
     values = {
         field: _only(codes[tokens[at]] for at in where[field] if tokens[at] in codes)
         for field, codes in _CODES.items()
     }
-    if any(tokens[at] in _CODES["colour"] for at in described):
+    if any(tokens[at] in _CODES["color"] for at in described):
         values["background"] = None  # There are no coloured backgrounds.
     return Attributes(**values)

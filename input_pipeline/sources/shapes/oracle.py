@@ -1,6 +1,6 @@
 """The five attributes read back from a picture, with nothing learned.
 
-The background is what the border agrees on; the object is what differs from it; its colour is the
+The background is what the border agrees on; the object is what differs from it; its color is the
 nearest of the palette, its place the centre of its mass, its shape the best of the drawn templates
 and its size what that shape's area says. A field is -1 where the picture does not show it clearly:
 a blur, a mixture or two objects are not right by accident.
@@ -22,7 +22,7 @@ GRAY_SPREAD = 30.0  # a background's channels differ by no more
 LEVEL_NEAR = 40.0  # from a background's level
 LEAST_CONTRAST = 50.0  # RGB distance between the object and its background
 OFF_COLOUR = 45.0  # RGB distance of a pixel from every mixture of object and background
-MOST_OFF = 0.15  # share of off-colour pixels, of the object's area
+MOST_OFF = 0.15  # share of off-color pixels, of the object's area
 COLOUR_NEAR = 20.0  # Lab distance from the palette; jitter takes half of it
 COLOUR_CLEAR = 0.65  # nearest over second nearest
 GHOST = 0.3  # least coverage of a pixel that counts as a part of something
@@ -34,7 +34,7 @@ SIZE_EDGES = (0.085, 0.154, 0.26)  # radius: small between the first two, large 
 
 
 def read(images: np.ndarray) -> np.ndarray:
-    """Indices of shape, colour, size, place and background, int64 [B, 5]; -1 is none.
+    """Indices of shape, color, size, place and background, int64 [B, 5]; -1 is none.
 
     Args:
       images: uint8 [B, S, S, 3], S at least 32.
@@ -79,7 +79,7 @@ def _read_chunk(images: np.ndarray) -> np.ndarray:
 
 
 def _background(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """[B, 3] colour of the border, and [B] whether the border agrees on it."""
+    """[B, 3] color of the border, and [B] whether the border agrees on it."""
     width = max(1, images.shape[1] // 32)
     inner = images[:, width:-width]
     border = np.concatenate(
@@ -106,7 +106,7 @@ def _nearest_level(level: np.ndarray) -> np.ndarray:
 
 
 def _object(images: np.ndarray, level: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The object's RGB [B, 3], its coverage [B, S, S], and [B] whether one colour explains it."""
+    """The object's RGB [B, 3], its coverage [B, S, S], and [B] whether one color explains it."""
     difference = images - level[:, None, None]
     square = np.einsum("bijc,bijc->bij", difference, difference)
     flat = square.reshape(len(images), -1)

@@ -14,7 +14,7 @@ import numpy as np
 
 from input_pipeline.sources.shapes.attributes import SHAPES, Attributes
 
-# RGB of each colour and level of each background, before jitter.
+# RGB of each color and level of each background, before jitter.
 PALETTE = np.array(
     [
         (226, 44, 52),
@@ -112,7 +112,7 @@ class Scene(NamedTuple):
       shape: index into SHAPES.
       x, y, radius: fractions of the side.
       angle: radians, clockwise.
-      colour: RGB, 0 to 255.
+      color: RGB, 0 to 255.
       level: gray level of the background, 0 to 255.
     """
 
@@ -121,27 +121,27 @@ class Scene(NamedTuple):
     y: float
     radius: float
     angle: float
-    colour: np.ndarray
+    color: np.ndarray
     level: float
 
 
 def scene_of(attributes: Attributes, draws: np.ndarray) -> Scene:
     """A scene with the attributes, varied by [DRAWS] uniform numbers in [0, 1)."""
-    shape, colour, size, place, background = attributes
+    shape, color, size, place, background = attributes
     spread = 2.0 * draws - 1.0
     low, high = RADII[size]
     near, far = OFFSETS[size]
     direction = DIRECTIONS[place]
     wander = WANDER * (1.0 - np.abs(direction)) * spread[1:3]
     x, y = 0.5 + direction * (near + (far - near) * draws[3]) + wander
-    rgb = PALETTE[colour] * (1.0 + SHADE * spread[4]) + CHANNEL * spread[5:8]
+    rgb = PALETTE[color] * (1.0 + SHADE * spread[4]) + CHANNEL * spread[5:8]
     return Scene(
         shape=shape,
         x=float(x),
         y=float(y),
         radius=low + (high - low) * float(draws[0]),
         angle=TURN * float(spread[8]),
-        colour=np.clip(rgb, 0.0, 255.0).astype(np.float32),
+        color=np.clip(rgb, 0.0, 255.0).astype(np.float32),
         level=float(np.clip(BACKGROUND_LEVELS[background] + LEVEL * spread[9], 0.0, 255.0)),
     )
 
@@ -176,7 +176,7 @@ def render(scene: Scene, size: int) -> np.ndarray:
         for at in (scene.y, scene.x)
     )
     alpha, light = coverage(scene, size, rows, columns)
-    lit = np.minimum(scene.colour * light[..., None], 255.0)
+    lit = np.minimum(scene.color * light[..., None], 255.0)
     picture = scene.level + alpha[..., None] * (lit - scene.level)
     image[rows, columns] = np.rint(picture)
     return image

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from input_pipeline.dataset.open import DataSet
+from input_pipeline.dataset.open import Dataset
 from input_pipeline.errors import UserError
 from t2igan.metrics.engine import image_sets as populations
 from t2igan.metrics.engine import registry as measures
@@ -24,7 +24,7 @@ def make_context(
     *,
     fake: Pictures | None = None,
     generate: Generate | None = None,
-    dataset: DataSet | None = None,
+    dataset: Dataset | None = None,
     split: str = "test",
     num: int = 0,
     network: str = "lite0",
@@ -61,7 +61,7 @@ def make_context(
     sets: dict[str, Pictures] = {}
     if dataset is not None:
         sets = real_sets(dataset, split, fake.count if fake else num, seed)
-        about |= {"dataset": dataset.fingerprint, "image_size": dataset.image_size}
+        about |= {"dataset": dataset.hash, "image_size": dataset.image_size}
     context = Context(sets, readers, network, dataset=dataset, seed=seed, about=about, **more)
     if generate is not None:
         fake = populations.generated(captions_of(dataset, split, num, seed), generate, {})
@@ -71,12 +71,12 @@ def make_context(
     return context
 
 
-def captions_of(dataset: DataSet, split: str, num: int, seed: int) -> Pictures:
+def captions_of(dataset: Dataset, split: str, num: int, seed: int) -> Pictures:
     """The real pictures whose captions are drawn for: all of the split, or `num` of them."""
     return populations.of_split(dataset, split, "captions", num, seed)
 
 
-def real_sets(dataset: DataSet, split: str, num: int, seed: int) -> dict[str, Pictures]:
+def real_sets(dataset: Dataset, split: str, num: int, seed: int) -> dict[str, Pictures]:
     """The real populations of an evaluation.
 
     Args:

@@ -1,4 +1,4 @@
-"""What every metric measures with: populations, feature rows made once, anchors, a seed."""
+"""What every metric measures with: populations, feature rows made once, references, a seed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from tqdm import tqdm
 
-from input_pipeline.dataset.open import DataSet
+from input_pipeline.dataset.open import Dataset
 from input_pipeline.errors import UserError
 from t2igan.metrics.engine.image_sets import Generate, Pictures
 from t2igan.metrics.engine.provenance import computed_with
@@ -55,7 +55,7 @@ class Context:
     sets: dict[str, Pictures]
     readers: dict[str, Reader]
     network: str
-    dataset: DataSet | None = None
+    dataset: Dataset | None = None
     generate: Generate | None = None
     matcher: Any = None
     seed: int = 0
@@ -64,7 +64,7 @@ class Context:
     folder: Any = None
     progress: bool = False
     store: RowStore = dataclasses.field(default_factory=RowStore)
-    _anchors: dict[str, dict[str, Estimate]] = dataclasses.field(default_factory=dict)
+    _references: dict[str, dict[str, Estimate]] = dataclasses.field(default_factory=dict)
     _wanted: set[str] = dataclasses.field(default_factory=set)
 
     def want(self, readers: Iterable[str]) -> None:
@@ -111,7 +111,7 @@ class Context:
         """How fakes compare to the real split, and how other real and blurred pictures do.
 
         Args:
-          key: tells the anchors of this measure from others'.
+          key: tells the references of this measure from others'.
           measure: (real rows, rows of the others) -> estimates by the names of their metrics.
           reader: whose rows.
           better: `lower` or `higher`.
@@ -119,24 +119,24 @@ class Context:
         """
         real = self.rows("real", reader)
         estimates = measure(real, self.rows("fake", reader))
-        anchors: dict[str, dict[str, Estimate]] = {}
+        references: dict[str, dict[str, Estimate]] = {}
         for name, label in (("other", "real"), ("other_blurred", "blurred")):
             if self.has(name):
-                anchors[label] = self.anchor(
+                references[label] = self.reference(
                     f"{key}/{reader}/{label}",
                     lambda name=name: measure(real, self.rows(name, reader)),
                 )
         about = self.provenance(reader, "real", "other", **more)
         return [
-            Result(metric, estimate, better, {k: v[metric] for k, v in anchors.items()}, about)
+            Result(metric, estimate, better, {k: v[metric] for k, v in references.items()}, about)
             for metric, estimate in estimates.items()
         ]
 
-    def anchor(self, name: str, make: Callable[[], dict[str, Estimate]]) -> dict[str, Estimate]:
+    def reference(self, name: str, make: Callable[[], dict[str, Estimate]]) -> dict[str, Estimate]:
         """Estimates that no model changes, made once."""
-        if name not in self._anchors:
-            self._anchors[name] = make()
-        return self._anchors[name]
+        if name not in self._references:
+            self._references[name] = make()
+        return self._references[name]
 
     def provenance(self, reader: str | None, *others: str, **more: Any) -> dict[str, Any]:
         """Everything that a result on fakes and the `others` depends on."""

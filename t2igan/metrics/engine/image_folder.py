@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from input_pipeline.dataset.open import DataSet
+from input_pipeline.dataset.open import Dataset
 from input_pipeline.errors import UserError
 from input_pipeline.images import decode as image_files
 from input_pipeline.readers.caption_tables import read_table
@@ -19,7 +19,7 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 
 
 def of_folder(
-    folder: Path, captions: Path | None, dataset: DataSet | None, split: str, num: int = 0
+    folder: Path, captions: Path | None, dataset: Dataset | None, split: str, num: int = 0
 ) -> Pictures:
     """The pictures of a folder, each with the first caption that the table has for it.
 
@@ -85,7 +85,7 @@ def _read(file: Path, size: int | None) -> np.ndarray:
     return image_files.resize(pixels, size)
 
 
-def _partners(dataset: DataSet, split: str, codes: np.ndarray) -> np.ndarray | None:
+def _partners(dataset: Dataset, split: str, codes: np.ndarray) -> np.ndarray | None:
     """The real picture of each caption, where every caption is one of the split's."""
     source = dataset.source(split)
     known: dict[bytes, int] = {}

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageFilter
 
-from input_pipeline.dataset.open import DataSet
+from input_pipeline.dataset.open import Dataset
 from input_pipeline.stream.order import drawn_captions
 from input_pipeline.stream.train import drawn_text
 
@@ -54,7 +54,7 @@ class Pictures:
             yield self.at(np.arange(rows.start, rows.stop))
 
 
-def of_split(dataset: DataSet, split: str, name: str, num: int = 0, seed: int = 0) -> Pictures:
+def of_split(dataset: Dataset, split: str, name: str, num: int = 0, seed: int = 0) -> Pictures:
     """Real pictures of a split, each with one of its captions, drawn.
 
     Args:

@@ -1,4 +1,4 @@
-"""What metrics with a matcher share: embeddings of pictures and of their captions, the anchors."""
+"""What metrics with a matcher share: embeddings of images and captions, reference values."""
 
 from __future__ import annotations
 
@@ -71,16 +71,16 @@ def embeddings(context: Context, population: str) -> tuple[np.ndarray, np.ndarra
     return matcher.embed_images(np.asarray(rows)), matcher.embed_texts(fake.codes)
 
 
-def anchors_of(
+def references_of(
     context: Context, name: str, estimate: Callable[[Context, str], Estimate]
 ) -> dict[str, Estimate]:
     """The same number of the captions' real pictures, and of those blurred."""
     if context.pictures("fake").partners is None:
         return {}
     return {
-        label: context.anchor(f"{name}/{label}", lambda p=population: {name: estimate(context, p)})[
-            name
-        ]
+        label: context.reference(
+            f"{name}/{label}", lambda p=population: {name: estimate(context, p)}
+        )[name]
         for label, population in (("real", "real"), ("blurred", "real_blurred"))
         if context.has(population)
     }

@@ -39,14 +39,14 @@ class Result:
       metric: named by its protocol, e.g. `frechet_lite0`.
       estimate: the model's number.
       better: `lower` or `higher`; empty where neither is.
-      anchors: the same number of real pictures, of blurred ones, ..., by name.
+      references: the same number of real pictures, of blurred ones, ..., by name.
       provenance: what the number depends on: see `t2igan.metrics.engine.provenance`.
     """
 
     metric: str
     estimate: Estimate
     better: str
-    anchors: dict[str, Estimate]
+    references: dict[str, Estimate]
     provenance: dict[str, Any]
 
     def as_json(self) -> dict[str, Any]:
@@ -55,6 +55,8 @@ class Result:
             "metric": self.metric,
             "estimate": self.estimate.as_json(),
             "better": self.better,
-            "anchors": {name: anchor.as_json() for name, anchor in self.anchors.items()},
+            "references": {
+                name: reference.as_json() for name, reference in self.references.items()
+            },
             "provenance": self.provenance,
         }

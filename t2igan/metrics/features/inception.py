@@ -193,8 +193,8 @@ def load(weights: str | Path | None = None) -> FeatureNetwork:
     """The network with the weights of 2015-12-05.
 
     Args:
-      weights: the `.pth` file or what scripts/convert_inception.py made of it; looked for in the
-        usual places unless told.
+      weights: the `.pth` file or what scripts/weights/convert_inception.py made of it; looked for
+        in the usual places by default.
 
     Raises:
       UserError: the file is missing, damaged, or not the published one.

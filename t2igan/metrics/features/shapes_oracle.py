@@ -12,7 +12,7 @@ from input_pipeline.sources.shapes.attributes import NAMES
 
 
 class ShapesOracle:
-    """Reads shape, colour, size, place and background; -1 where a picture is not clear."""
+    """Reads shape, color, size, place and background; -1 where a picture is not clear."""
 
     name = "shapes_oracle"
     dim = len(NAMES)

@@ -12,7 +12,7 @@ import numpy as np
 import optax
 from tqdm import tqdm
 
-from input_pipeline.dataset.open import DataSet
+from input_pipeline.dataset.open import Dataset
 from input_pipeline.errors import UserError
 from input_pipeline.text.sentence_encoders import SentenceEncoder
 from t2igan.metrics.engine import image_sets as populations
@@ -56,7 +56,7 @@ class Pairs:
 
 
 def read_pairs(
-    dataset: DataSet,
+    dataset: Dataset,
     split: str,
     network: FeatureNetwork,
     *,
@@ -88,7 +88,7 @@ def read_pairs(
 
 
 def _sentences(
-    dataset: DataSet, split: str, captions: list[np.ndarray], encoder: SentenceEncoder
+    dataset: Dataset, split: str, captions: list[np.ndarray], encoder: SentenceEncoder
 ) -> list[np.ndarray]:
     """Embeddings [m, E] of each picture's captions, of the words that the codes hold."""
     rows = [matcher.spoken(dataset.vocabulary, codes) for codes in captions]
@@ -96,7 +96,7 @@ def _sentences(
     return [encoder(some) for some in bar]
 
 
-def train(dataset: DataSet, pairs: Pairs, settings: Settings) -> Params:
+def train(dataset: Dataset, pairs: Pairs, settings: Settings) -> Params:
     """Parameters after training.
 
     Every step draws other pictures with one caption each, and asks of each caption which of the

@@ -34,7 +34,7 @@ def manifolds(
     Args:
       real: [n, dim] features.
       fake: [m, dim] features.
-      manifold_k: nearest neighbour that sets the radius for precision and recall, < n and m.
+      manifold_k: nearest neighbor that sets the radius for precision and recall, < n and m.
       neighbourhood_k: the same for density and coverage.
 
     Reference: Kynkaanniemi et al., arXiv:1904.06991, eqs. 1 and 2 (precision, recall);

@@ -71,7 +71,7 @@ def conv_by_taps(x: jax.Array, kernel: jax.Array) -> jax.Array:
     Returns:
       [B, H, W, O].
     """
-    # What a pixel gives to its neighbours is what they take from it: taps in reverse order.
+    # What a pixel gives to its neighbors is what they take from it: taps in reverse order.
     products = _products(x, kernel[::-1, ::-1])
     return overlap_add(products, kernel.shape[0], 1).astype(x.dtype)
 

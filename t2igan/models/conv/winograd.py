@@ -6,7 +6,7 @@ neighbouring outputs of it need three products instead of four, because
     a * k0 + b * k1 = (a - b) * k0 + b * (k0 + k1)
     b * k0 + c * k1 = b * (k0 + k1) + (c - b) * k1
 
-and along both axes nine instead of sixteen. Only sums and differences of neighbours are taken,
+and along both axes nine instead of sixteen. Only sums and differences of neighbors are taken,
 so the rounding stays that of the plain form. All nine are one batched matrix product, and so are
 both gradients.
 

@@ -6,7 +6,6 @@ and under `meta` what its checkpoint said of itself, as JSON.
 
 from __future__ import annotations
 
-import difflib
 import json
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -15,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from input_pipeline.errors import UserError
+from input_pipeline.errors import UserError, did_you_mean
+from t2igan.workdir.meta import CheckpointMeta
 
 FOLDER = Path(__file__).parent
 _META = "meta"
@@ -34,20 +34,21 @@ def path_of(name: str) -> Path:
     """
     if name in names():
         return FOLDER / f"{name}.npz"
-    near = difflib.get_close_matches(name, names(), 1)
-    hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(names())}"
-    raise UserError(f"no pretrained model {name!r}; {hint}")
+    raise UserError(
+        f"no pretrained model {name!r}{did_you_mean(name, names())} "
+        f"(there are: {', '.join(names())})"
+    )
 
 
-def write(path: Path, variables: Mapping[str, Any], meta: Mapping[str, Any]) -> None:
+def write(path: Path, variables: Mapping[str, Any], meta: CheckpointMeta) -> None:
     """Writes a generator's variables and what its checkpoint says of itself."""
     arrays = {name: _small(np.asarray(value)) for name, value in _flat(variables)}
-    arrays[_META] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
+    arrays[_META] = np.frombuffer(json.dumps(meta.to_json()).encode(), np.uint8)
     with path.open("wb") as file:
         np.savez_compressed(file, **arrays)
 
 
-def read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+def read(path: Path) -> tuple[dict[str, Any], CheckpointMeta]:
     """Returns the variables, float32, and the meta of a file that `write` wrote.
 
     Raises:
@@ -56,7 +57,7 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     try:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-        meta = json.loads(arrays.pop(_META).tobytes())
+        meta = CheckpointMeta.from_json(json.loads(arrays.pop(_META).tobytes()))
     except (OSError, TypeError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise UserError(f"{path} is not a pretrained model, or damaged: {error}") from error
     variables: dict[str, Any] = {}

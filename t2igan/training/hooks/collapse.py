@@ -28,7 +28,7 @@ class Unhealthy(UserError):
 
 
 @dataclasses.dataclass(frozen=True)
-class Symptom:
+class Check:
     """A number that says that something is gone.
 
     Attributes:
@@ -55,23 +55,23 @@ class Symptom:
         return not (value >= threshold if self.below else value <= threshold)
 
 
-SYMPTOMS = (
-    Symptom(
+CHECKS = (
+    Check(
         "health/diversity",
         "min_diversity",
         True,
         "the pictures of one caption are all alike",
         "lower learning rates (config.optimizer) or another config.recipe",
     ),
-    Symptom(
+    Check(
         "health/text_share",
         "min_text_share",
         True,
         "the pictures do not depend on their captions",
-        "lower learning rates (config.optimizer) or more weight on text (config.loss.wrong_weight)",
+        "lower learning rates (config.optimizer) or a higher config.loss.mismatch_weight",
         is_learned=True,
     ),
-    Symptom(
+    Check(
         "health/logit_gap/real",
         "max_logit_gap",
         False,
@@ -115,7 +115,7 @@ class Watch:
         Raises:
           Unhealthy: it has lasted, and a rollback is left.
         """
-        shown = _on_all_processes([each.shown_by(values, config.health) for each in SYMPTOMS])
+        shown = _on_all_processes([each.shown_by(values, config.health) for each in CHECKS])
         bad = self._counted(step, shown, config.health.grace)
         self.in_a_row = {each.metric: self.in_a_row.get(each.metric, 0) + 1 for each in bad}
         for symptom in bad:
@@ -127,13 +127,13 @@ class Watch:
                 say(f"{found}; try {symptom.advice}{_offer(config)}")
         return {**values, HEALTHY: float(not bad)}
 
-    def _counted(self, step: int, shown: list[bool], grace: int) -> list[Symptom]:
+    def _counted(self, step: int, shown: list[bool], grace: int) -> list[Check]:
         """The symptoms that show, those of things yet to be learned aside."""
-        pairs = list(zip(SYMPTOMS, shown, strict=True))
+        pairs = list(zip(CHECKS, shown, strict=True))
         good = {symptom.metric for symptom, is_shown in pairs if not is_shown}
         self.learned = sorted(good.union(self.learned))
 
-        def is_expected(symptom: Symptom) -> bool:
+        def is_expected(symptom: Check) -> bool:
             return not symptom.is_learned or symptom.metric in self.learned or step > grace
 
         return [symptom for symptom, is_shown in pairs if is_shown and is_expected(symptom)]
@@ -159,9 +159,7 @@ def say(text: str) -> None:
         tqdm.write(text, file=sys.stderr)
 
 
-def _found(
-    step: int, symptom: Symptom, values: Mapping[str, float], options: Any, count: int
-) -> str:
+def _found(step: int, symptom: Check, values: Mapping[str, float], options: Any, count: int) -> str:
     value, threshold = values[symptom.metric], options[symptom.field]
     relation = "below" if symptom.below else "above"
     shown = f"{value:.3g}" if math.isfinite(value) else str(value)

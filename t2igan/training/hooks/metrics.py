@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
 
 from input_pipeline.errors import UserError
-from t2igan.metrics.engine import image_sets as populations
+from t2igan.metrics.engine import image_sets
 from t2igan.metrics.engine import registry as measures
-from t2igan.runtime.device import data_mesh
 from t2igan.runtime.multihost import is_first_process, on_one_device, same_everywhere
-from t2igan.runtime.rng import example_noise
-from t2igan.runtime.sharding import replicate
-from t2igan.sampling.sampler import draw_all, make_draw_fn
+from t2igan.sampling.sampler import Sampler
 from t2igan.training.experiment import Experiment
 from t2igan.training.state import TrainState
 
@@ -54,7 +50,7 @@ class Evaluation:
     def __call__(self, step: int, state: TrainState) -> dict[str, float]:
         """Returns {"validation/frechet_lite0": number, ...}."""
         generate = self._generator(state)
-        fake = populations.generated(self._captions, generate, {})
+        fake = image_sets.generated(self._captions, generate, {})
         self._context.renew(fake, generate, self._context.about | {"step": step})
         results = measures.measure_all(self._context, self._metrics)
         values = {f"validation/{r.metric}": float(r.estimate.value) for r in results}
@@ -79,36 +75,20 @@ class Evaluation:
             progress=is_first_process() and sys.stderr.isatty(),
         )
 
-    def _generator(self, state: TrainState | None) -> populations.Generate:
-        """(text, indices) -> pictures by a state's sampling generator."""
-        variables = state and replicate(on_one_device(state.sampling_variables), self._mesh)
+    def _generator(self, state: TrainState | None) -> image_sets.Generate:
+        """(text, indices) -> images by a state's sampling generator."""
+        variables = state and self._sampler.place(on_one_device(state.sampling_variables))
         key = jax.random.key(self._experiment.config.seed)
 
-        def draw(text: Any, indices: np.ndarray) -> jax.Array:
-            return self._draw(variables, text, self._noise(key, indices))
-
-        def generate(text: populations.Text, indices: np.ndarray) -> np.ndarray:
+        def generate(text: image_sets.Text, indices: np.ndarray) -> np.ndarray:
             read = {name: text[name] for name in self._experiment.recipe.text_inputs}
-            rows = (read, np.asarray(indices, np.int32))
-            return draw_all(draw, rows, self._experiment.dataset.image_size, BATCH_SIZE)
+            return self._sampler.sample(variables, read, indices, key)
 
         return generate
 
     @functools.cached_property
-    def _mesh(self) -> jax.sharding.Mesh:
-        devices = jax.local_devices()
-        while BATCH_SIZE % len(devices):
-            devices = devices[:-1]
-        return data_mesh(devices)
-
-    @functools.cached_property
-    def _draw(self) -> Callable[..., jax.Array]:
-        return make_draw_fn(self._experiment.recipe, self._mesh)
-
-    @functools.cached_property
-    def _noise(self) -> Callable[..., dict[str, jax.Array]]:
-        dims = self._experiment.recipe.noise_dims
-        return jax.jit(lambda key, indices: example_noise(key, indices, dims))
+    def _sampler(self) -> Sampler:
+        return Sampler(self._experiment.recipe, BATCH_SIZE)
 
 
 def _check_split(split: str) -> None:

@@ -1,4 +1,4 @@
-"""The picture that shows how training goes: fixed captions down, fixed noises across."""
+"""The sample grid of a run: fixed captions down, fixed noises across."""
 
 from __future__ import annotations
 
@@ -7,16 +7,15 @@ import numpy as np
 
 from input_pipeline.stream.train import eval_batches
 from t2igan import images
-from t2igan.runtime.device import data_mesh
 from t2igan.runtime.multihost import on_one_device
 from t2igan.runtime.rng import named_key
-from t2igan.sampling.sampler import make_sample_fn
+from t2igan.sampling.sampler import Sampler
 from t2igan.training.experiment import Experiment
 from t2igan.training.state import TrainState
 
 
 class SampleGrid:
-    """Draws the first captions of a split with the same noises each time, on one device."""
+    """Generates the first captions of a split with the same noises each time, on one device."""
 
     def __init__(self, experiment: Experiment, split: str) -> None:
         """Reads the captions.
@@ -36,12 +35,12 @@ class SampleGrid:
             name: np.repeat(batch[name], self._columns, axis=0) for name in recipe.text_inputs
         }
         self._noises = np.tile(np.arange(self._columns, dtype=np.int32), len(batch["codes"]))
-        self._sample = make_sample_fn(recipe, data_mesh(jax.local_devices()[:1]))
+        size = len(self._noises)  # all in one batch
+        self._sampler = Sampler(recipe, size, jax.local_devices()[:1])
         self._key = named_key(jax.random.key(config.seed), "sample grid")
 
     def __call__(self, state: TrainState) -> np.ndarray:
         """Returns uint8 [height, width, 3] by the generator that samples."""
-        variables = on_one_device(state.sampling_variables)
-        drawn = self._sample(variables, self._text, self._noises, self._key)
-        drawn = np.asarray(images.to_uint8(drawn))
-        return images.grid(drawn.reshape(-1, self._columns, *drawn.shape[1:]))
+        variables = self._sampler.place(on_one_device(state.sampling_variables))
+        generated = self._sampler.sample(variables, self._text, self._noises, self._key)
+        return images.grid(generated.reshape(-1, self._columns, *generated.shape[1:]))

@@ -32,7 +32,7 @@ def _resum(folder: Path) -> None:
     }
     (folder / "SHA256SUMS").write_text("".join(f"{s}  {name}\n" for name, s in sums.items()))
     report = json.loads((folder / "report.json").read_text())
-    report["fingerprint"] = dataset_folder.fingerprint(sums)
+    report["fingerprint"] = dataset_folder.dataset_hash(sums)
     (folder / "report.json").write_text(json.dumps(report))
 
 
@@ -54,10 +54,7 @@ def test_it_holds_what_was_written(prepared):
     assert dataset.splits == {"train": 90, "validation": 11}
     assert (dataset.image_size, dataset.caption_length, len(dataset.vocabulary)) == (8, 6, 40)
     assert dataset.word_vectors.shape == (40, 5)
-    assert (
-        dataset.fingerprint
-        == json.loads((prepared.path / "report.json").read_text())["fingerprint"]
-    )
+    assert dataset.hash == json.loads((prepared.path / "report.json").read_text())["fingerprint"]
     for split, written in prepared.records.items():
         _assert_equals(dataset.source(split), written)
 

@@ -234,7 +234,7 @@ def test_resize_squashes_or_crops_the_middle():
 
 
 def test_resize_is_antialiased():
-    """A checkerboard finer than the result is its mean, not one of its colours."""
+    """A checkerboard finer than the result is its mean, not one of its colors."""
     board = np.indices((256, 256)).sum(axis=0) % 2 * 255
     small = resize(np.stack([board] * 3, axis=-1).astype(np.uint8), 32)
     assert abs(small.astype(float) - 127.5).max() < 4

@@ -172,7 +172,7 @@ def test_a_failed_replacement_leaves_the_old_one(images, out, capsys):
     assert _run(*flags) == 2
     error = capsys.readouterr().err
     assert "no image can be used at all: rejected 26 missing" in error
-    assert open_dataset(out).fingerprint == first["fingerprint"]
+    assert open_dataset(out).hash == first["fingerprint"]
     assert sorted(path.name for path in out.parent.iterdir()) == ["images", "out"]
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from input_pipeline.images import decode as image_files
 from input_pipeline.images.decode import Rejected
-from input_pipeline.prepare.convert import Conversion, Division, in_order
+from input_pipeline.prepare.convert import Conversion, SplitAssignment, in_order
 from input_pipeline.sources.base import Example
 from input_pipeline.text.vocabulary import SPECIAL_WORDS, Vocabulary
 
@@ -55,16 +55,16 @@ FRACTIONS = st.tuples(st.floats(0, 0.5), st.floats(0, 0.49))
 @given(FRACTIONS, st.integers(0, 2**63), st.text())
 def test_the_test_images_do_not_depend_on_validation(fractions, seed, key):
     validation, test = fractions
-    division = Division(seed, validation, test)
+    division = SplitAssignment(seed, validation, test)
     assert sum(division.parts().values()) == pytest.approx(1)
     split = division.split_of(key)
     assert division.parts()[split] > 0
-    assert (split == "test") == (Division(seed, 0.0, test).split_of(key) == "test")
+    assert (split == "test") == (SplitAssignment(seed, 0.0, test).split_of(key) == "test")
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_the_parts_are_as_large_as_they_should_be(seed):
-    division = Division(seed, validation=0.15, test=0.3)
+    division = SplitAssignment(seed, validation=0.15, test=0.3)
     number = 20_000
     found = [division.split_of(f"{index}.jpg") for index in range(number)]
     for name, part in division.parts().items():
@@ -74,7 +74,7 @@ def test_the_parts_are_as_large_as_they_should_be(seed):
 
 def test_another_seed_divides_anew():
     keys = [str(index) for index in range(400)]
-    splits = [[Division(seed, 0.5, 0.0).split_of(key) for key in keys] for seed in (0, 1)]
+    splits = [[SplitAssignment(seed, 0.5, 0.0).split_of(key) for key in keys] for seed in (0, 1)]
     agreeing = sum(first == second for first, second in zip(*splits, strict=True))
     assert 140 < agreeing < 260
 

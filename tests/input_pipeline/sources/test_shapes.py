@@ -15,7 +15,7 @@ from input_pipeline.errors import UserError
 from input_pipeline.sources import shapes
 from input_pipeline.sources.shapes import captions, rendering
 from input_pipeline.sources.shapes.attributes import (
-    COLOURS,
+    COLORS,
     HELD_OUT,
     NAMES,
     SHAPES,
@@ -55,7 +55,7 @@ def test_train_shows_every_shape_and_every_colour_often() -> None:
         counts = collections.Counter(getattr(attributes, field) for attributes in seen)
         assert len(counts) == len(names)
         assert min(counts.values()) > 0.6 * len(seen) / len(names)
-    assert {colour for _, colour in HELD_OUT} == set(range(len(COLOURS)))
+    assert {color for _, color in HELD_OUT} == set(range(len(COLORS)))
     assert {shape for shape, _ in HELD_OUT} == set(range(len(SHAPES)))
 
 
@@ -139,7 +139,7 @@ def test_every_attribute_reads_back_in_every_sentence() -> None:
 def test_the_longest_caption_fits_seventeen_codes() -> None:
     longest = {
         "shape": 2,
-        "colour": 1,
+        "color": 1,
         "size": 1,
         "ground": 1,
         "place": max(len(p.split()) for ps in captions.PLACE_PHRASES.values() for p in ps),

@@ -66,8 +66,8 @@ def test_nothing_is_read_from_nothing() -> None:
     assert (oracle.read(green) == -1).all()
 
 
-def _scene(colour: int, place: int, size: int = 0, shape: int = 3) -> rendering.Scene:
-    attributes = Attributes(shape, colour, size, place, 0)
+def _scene(color: int, place: int, size: int = 0, shape: int = 3) -> rendering.Scene:
+    attributes = Attributes(shape, color, size, place, 0)
     return rendering.scene_of(attributes, np.full(rendering.DRAWS, 0.5))
 
 
@@ -92,7 +92,7 @@ def test_a_colour_between_two_is_none() -> None:
     between = rendering.PALETTE[[0, 6]].mean(0)  # red and purple
     brown = np.array((110, 70, 40), np.float32)
     for rgb in (between, brown):
-        scene = _scene(0, 4, size=1, shape=0)._replace(colour=rgb)
+        scene = _scene(0, 4, size=1, shape=0)._replace(color=rgb)
         read = oracle.read(rendering.render(scene, 64)[None])[0]
         np.testing.assert_array_equal(read, [0, -1, 1, 4, 0])
 

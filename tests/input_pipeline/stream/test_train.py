@@ -72,8 +72,8 @@ def test_the_shares_of_all_processes_are_the_batch_of_one(prepared, process_coun
 @pytest.mark.parametrize("cache", ["memory", "none"])
 def test_further_captions_are_the_data_sets_and_change_nothing_else(prepared, cache):
     plain = _take(prepared, 4, cache=cache)
-    more = _take(prepared, 4, cache=cache, others=60)
-    others = [batch.pop("other_codes") for batch in more]
+    more = _take(prepared, 4, cache=cache, extra_negatives=60)
+    others = [batch.pop("negative_codes") for batch in more]
     _assert_same(more, plain)
     written = {tuple(row) for r in prepared.records["train"] for row in r.captions.tolist()}
     for codes in others:
@@ -83,11 +83,11 @@ def test_further_captions_are_the_data_sets_and_change_nothing_else(prepared, ca
         assert len(set(map(tuple, codes.tolist()))) > 40  # drawn, not a few of them
     assert not np.array_equal(others[0], others[1])
     shares = [
-        _take(prepared, 4, cache=cache, others=60, process_index=i, process_count=2)
+        _take(prepared, 4, cache=cache, extra_negatives=60, process_index=i, process_count=2)
         for i in range(2)
     ]
     for step, whole in enumerate(others):
-        joined = np.concatenate([share[step]["other_codes"] for share in shares])
+        joined = np.concatenate([share[step]["negative_codes"] for share in shares])
         np.testing.assert_array_equal(joined, whole)
 
 

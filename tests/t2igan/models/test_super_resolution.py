@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from t2igan.models.super_resolution import Refiner
+from t2igan.models.super_resolution import SuperResolution
 from t2igan.models.text import frozen_variables
 
 TEXT = {"codes": jnp.array([[1, 5, 6, 2, 0], [1, 7, 2, 0, 0]], jnp.int32)}
@@ -25,7 +25,7 @@ SMALL = jax.random.uniform(jax.random.key(2), (2, 16, 16, 3), minval=-1.2, maxva
 
 
 def refiner(times=2):
-    return Refiner(Given(), 16 * times, 4, 8, "flat", 6, layers=2)
+    return SuperResolution(Given(), 16 * times, 4, 8, "flat", 6, layers=2)
 
 
 def draw(module, variables, small=SMALL, text=TEXT):

@@ -60,11 +60,11 @@ def test_attention_pool_against_numpy():
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_kind_reads_what_it_says(kind):
     before = encode(kind, VECTORS)
-    other_sentence = encode(kind, VECTORS, sentence=SENTENCES[::-1])
+    negative_sentence = encode(kind, VECTORS, sentence=SENTENCES[::-1])
     other_words = encode(kind, VECTORS[::-1], MASK[::-1])
     reads_sentence, reads_words = kind in SENTENCE_KINDS, kind != "sentence"
     assert ("sentence" in text_inputs(kind)) == reads_sentence
-    assert (np.abs(other_sentence - before).max() > 1e-3) == reads_sentence
+    assert (np.abs(negative_sentence - before).max() > 1e-3) == reads_sentence
     assert (np.abs(other_words - before).max() > 1e-3) == reads_words
 
 

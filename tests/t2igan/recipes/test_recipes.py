@@ -23,7 +23,7 @@ SWITCHED_ON = {
     "loss.r2_weight": 0.5,
     "loss.contrastive_weight": 0.2,
     "augment.policy": "translation,color,cutout",
-    "model.spread_group": 2,
+    "model.mbstd_group_size": 2,
 }
 
 
@@ -44,17 +44,17 @@ def run(config, devices=1, steps=1):
     table = rng.normal(size=(20, 6)).astype(np.float32)
     state = replicate(create_state(recipe, optimizers, table, 5, seed=0, ema=True), mesh)
     train = make_train_step(recipe, optimizers, config, mesh)
-    ahead = make_train_step(recipe, optimizers, config, mesh, head_start=True)
+    ahead = make_train_step(recipe, optimizers, config, mesh, d_warmup=True)
     batch = {
         "image": rng.integers(0, 256, (8, SIZE, SIZE, 3), dtype=np.uint8),
         "codes": rng.integers(0, 20, (8, 5), dtype=np.int32),
     }
-    if recipe.num_others:
-        batch["other_codes"] = rng.integers(0, 20, (recipe.num_others, 5), dtype=np.int32)
+    if recipe.extra_negatives:
+        batch["negative_codes"] = rng.integers(0, 20, (recipe.extra_negatives, 5), dtype=np.int32)
     batch = jax.device_put(batch, NamedSharding(mesh, P("data")))
     history = []
     for step in range(steps):
-        state, metrics = (ahead if step < recipe.head_start_steps else train)(state, batch)
+        state, metrics = (ahead if step < recipe.d_warmup_steps else train)(state, batch)
         history.append(jax.device_get(metrics))
     return jax.device_get(state), history
 
@@ -82,7 +82,7 @@ def test_four_devices_give_what_one_gives_with_all_switched_on(recipe):
 
 @pytest.mark.parametrize("devices", [1, 4])
 def test_a_head_start_moves_the_discriminator_alone(devices):
-    changes = {"loss.head_start_steps": 2, "loss.contrastive_captions": 8, "ema.decay": 0.5}
+    changes = {"loss.d_warmup_steps": 2, "loss.extra_negatives": 8, "ema.decay": 0.5}
     changes["loss.contrastive_weight"] = 0.7
     config = small_config("caption_contrast", **changes)
     (start, _), (ahead, history) = run(config, devices, 0), run(config, devices, 2)
@@ -109,7 +109,7 @@ def test_lazy_penalties_are_taken_when_due_and_weigh_as_much():
     config = small_config("relativistic", **{"loss.r1_weight": 1.0})
     config.optimizer.update(g_learning_rate=0.0, d_learning_rate=0.0)
     _, [every_step] = run(config)
-    config.loss.penalty_every = 3
+    config.loss.penalty_interval = 3
     _, lazy = run(config, steps=4)
     penalties = [float(metrics["loss/r1"]) for metrics in lazy]
     assert penalties[1] == penalties[2] == 0.0
@@ -131,7 +131,7 @@ def test_bfloat16_losses_follow_float32s(recipe):
 
 
 def test_a_typo_gets_the_near_name():
-    with pytest.raises(UserError, match="did you mean 'stackgan'"):
+    with pytest.raises(UserError, match="did you mean stackgan"):
         registry.build(small_config("stackgun"), SIZE)
 
 

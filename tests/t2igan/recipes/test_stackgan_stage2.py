@@ -7,11 +7,12 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
 import t2igan
 from input_pipeline.errors import UserError
 from t2igan.cli.main import main
-from t2igan.config import override as configs
+from t2igan.config import record
 from t2igan.models import projected_discriminator as projected
 from t2igan.recipes import registry
 from t2igan.training import loop
@@ -47,7 +48,7 @@ def config(make_words, large_set, untrained_run):
 def finished(config, untrained_run, tmp_path_factory):
     """A finished second stage, on another machine: the first stage's folder is no longer there."""
     folder = tmp_path_factory.mktemp("second")
-    config = configs.ConfigDict(config.to_dict())
+    config = ConfigDict(config.to_dict())
     config.stage1 = str(folder / "first")
     shutil.copytree(untrained_run, folder / "first")
     outcome = loop.train(config, folder / "run", num_devices=4)
@@ -84,9 +85,9 @@ def test_the_small_picture_within_is_the_first_stages_sample(run, untrained_run)
 
 def test_walks_lead_through_both_stages(run):
     plain = run.sample(["a red star", "the blue circle"], num=2, seed=1)
-    walk = run.walk_captions("a red star", "the blue circle", 3, seed=1)
+    walk = run.interpolate_captions("a red star", "the blue circle", 3, seed=1)
     np.testing.assert_array_equal(walk[0, [0, -1]], plain[:, 0])
-    walk = run.walk_noises(["a red star"], 3, seed=1)
+    walk = run.interpolate_noise(["a red star"], 3, seed=1)
     np.testing.assert_array_equal(walk[0, [0, -1]], plain[0])
 
 
@@ -113,9 +114,9 @@ def test_the_first_stage_is_as_it_was_and_the_second_is_not(finished, untrained_
 
 
 def test_the_checkpoint_says_what_it_builds_on(run, finished):
-    first = run.meta["stage1"]
-    assert (first["step"], first["image_size"], first["recipe"]) == (20, 16, "stackgan")
-    assert Path(first["workdir"]).name == "first"
+    first = run.meta.stage1
+    assert (first.step, first.image_size, first.config.recipe) == (20, 16, "stackgan")
+    assert Path(first.workdir).name == "first"
 
 
 def test_resumes_without_the_first_stages_folder(finished, tmp_path):
@@ -123,7 +124,7 @@ def test_resumes_without_the_first_stages_folder(finished, tmp_path):
     copy = tmp_path / "run"
     shutil.copytree(finished, copy)
     shutil.rmtree(copy / "checkpoints/step_00000004")
-    config = configs.from_json((copy / "config.json").read_text())
+    config = record.from_json((copy / "config.json").read_text())
     assert loop.train(config, copy, num_devices=4) == loop.Outcome(4, 4)
     for item in ("state", "generator"):
         _, found = restore_item(copy, 4, item)
@@ -149,9 +150,9 @@ def contrasting(make_words, large_set, untrained_run, tmp_path_factory):
     config = second_config(make_words, large_set, untrained_run)
     config.recipe = "caption_contrast"
     config.loss.contrastive_weight = 1.0
-    config.loss.contrastive_captions = 4
-    config.loss.downscaling_weight = 2.0
-    config.loss.enlarging_weight = 5.0
+    config.loss.extra_negatives = 4
+    config.loss.consistency_weight = 2.0
+    config.loss.reconstruction_weight = 5.0
     config.augment.policy = "color"  # what the discriminator sees is not what is compared
     config.train.steps = 2
     assert loop.train(config, folder, num_devices=2) == loop.Outcome(2, 2)
@@ -174,39 +175,39 @@ def test_other_losses_can_enlarge(contrasting, untrained_run):
 def test_projected_makes_large_by_the_same_network(config):
     """Its own discriminator, and the generator and noise of caption_contrast's second stage."""
     stage1 = open_experiment(config).first_stage.recipe
-    config = configs.ConfigDict(config.to_dict())
-    config.loss.downscaling_weight = 3.0
+    config = ConfigDict(config.to_dict())
+    config.loss.consistency_weight = 3.0
     made = []
     for config.recipe in ("caption_contrast", "projected"):
         made.append(registry.build(config, LARGE, stage1))
     assert made[0].generator == made[1].generator
     assert made[0].noise_dims == made[1].noise_dims == stage1.noise_dims
-    assert {recipe.downscaling_weight for recipe in made} == {3.0}
+    assert {recipe.consistency_weight for recipe in made} == {3.0}
     assert isinstance(made[1].discriminator, projected.Discriminator)
 
 
 def test_the_downscaling_loss_is_of_the_pictures_as_drawn(contrasting):
     """Nearly the small picture's at first; a brightness moved by -0.5 to 0.5 alone is 2 / 12."""
     lines = [json.loads(line) for line in (contrasting / "metrics.jsonl").read_text().splitlines()]
-    first = next(line for line in lines if "loss/downscaling" in line)
+    first = next(line for line in lines if "loss/consistency" in line)
     assert first["step"] == 1
-    assert 0.0 < first["loss/downscaling"] < 0.02
-    assert any("validation/loss/downscaling" in line for line in lines)
+    assert 0.0 < first["loss/consistency"] < 0.02
+    assert any("validation/loss/consistency" in line for line in lines)
 
 
 def test_real_pictures_are_made_large_as_they_are(contrasting):
-    """Each is of one colour: shrunk and enlarged it is itself, until the network has learned."""
+    """Each is of one color: shrunk and enlarged it is itself, until the network has learned."""
     lines = [json.loads(line) for line in (contrasting / "metrics.jsonl").read_text().splitlines()]
-    first, second = [line["loss/enlarging"] for line in lines if "loss/enlarging" in line]
+    first, second = [line["loss/reconstruction"] for line in lines if "loss/reconstruction" in line]
     assert first < 1e-9
     assert second > 1e-9
-    assert any("validation/loss/enlarging" in line for line in lines)
+    assert any("validation/loss/reconstruction" in line for line in lines)
 
 
 def test_what_is_asked_of_a_second_stage_is_the_same_on_one_device(contrasting):
     def terms(folder):
         lines = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
-        names = ("loss/downscaling", "loss/enlarging", "grad_norm/g")
+        names = ("loss/consistency", "loss/reconstruction", "grad_norm/g")
         return [[line[name] for name in names] for line in lines if names[0] in line]
 
     two, one = terms(contrasting), terms(contrasting.with_name("one"))
@@ -242,7 +243,7 @@ def test_other_word_vectors_are_refused(make_words, untrained_run, large_set, mo
 )
 def test_what_does_not_fit_together(config, changes, told, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    config = configs.ConfigDict(config.to_dict())
+    config = ConfigDict(config.to_dict())
     config.update(changes)
     with pytest.raises(UserError, match=told):
         open_experiment(config)

@@ -82,7 +82,7 @@ def run(tmp_path_factory, make_words):
         "split": "test",
         "step": 20,
         "better": "lower",
-        "anchors": {"blurred": {"value": 7.5}},
+        "references": {"blurred": {"value": 7.5}},
         "provenance": {"weights": "<i>abc</i>", "pictures": {"fake": 9}},
     }
     (workdir / "evaluation.jsonl").write_text(json.dumps(result) + '\n{"metric": "bare"}\n[1]\n')

@@ -69,7 +69,7 @@ def test_one_device_draws_the_same_to_rounding(run, pictures, monkeypatch):
 
 
 def test_a_walk_between_captions_ends_at_their_pictures(run, pictures):
-    walk = run.walk_captions(CAPTIONS[0], CAPTIONS[1], 5, num=2, seed=3)
+    walk = run.interpolate_captions(CAPTIONS[0], CAPTIONS[1], 5, num=2, seed=3)
     assert walk.shape == (2, 5, 16, 16, 3)
     np.testing.assert_array_equal(walk[:, 0], pictures[0, :2])
     np.testing.assert_array_equal(walk[:, -1], pictures[1, :2])
@@ -77,7 +77,7 @@ def test_a_walk_between_captions_ends_at_their_pictures(run, pictures):
 
 
 def test_a_walk_between_noises_ends_at_their_pictures(run, pictures):
-    walk = run.walk_noises(CAPTIONS, 4, seed=3, columns=(2, 5))
+    walk = run.interpolate_noise(CAPTIONS, 4, seed=3, columns=(2, 5))
     assert walk.shape == (3, 4, 16, 16, 3)
     np.testing.assert_array_equal(walk[:, 0], pictures[:, 2])
     np.testing.assert_array_equal(walk[:, -1], pictures[:, 5])

@@ -127,10 +127,10 @@ def test_a_caption_gives_the_picture_of_its_stored_embedding(run, config):
 def test_walks_end_at_the_pictures_of_their_captions(run):
     captions = ["red star", "blue ring"]
     ends = run.sample(captions, num=2, seed=1)
-    walk = run.walk_captions(*captions, 4, num=2, seed=1)
+    walk = run.interpolate_captions(*captions, 4, num=2, seed=1)
     np.testing.assert_array_equal(walk[:, 0], ends[0])
     np.testing.assert_array_equal(walk[:, -1], ends[1])
-    between_noises = run.walk_noises(captions, 3, seed=1)
+    between_noises = run.interpolate_noise(captions, 3, seed=1)
     np.testing.assert_array_equal(between_noises[:, 0], ends[:, 0])
 
 
@@ -164,7 +164,7 @@ def test_data_by_another_encoder_or_by_none_is_refused(workdir, config, tmp_path
     other = open_dataset(make_dataset(tmp_path / "other", sha256="def"))
     with pytest.raises(UserError, match=r"weights abc.*, and .*other has those .*weights def"):
         evaluation_model.generate_fn(run, other, seed=0)
-    with pytest.raises(UserError, match="learned from sentence embeddings"):
+    with pytest.raises(UserError, match="was trained on sentence embeddings"):
         pictures.open_data(str(other.path), run)
     without = make_dataset(tmp_path / "without", name="")
     with pytest.raises(UserError, match="has no sentence embeddings"):
@@ -180,7 +180,7 @@ def test_a_recipe_that_reads_no_sentence_is_given_none(config):
     changed = config.copy_and_resolve_references()
     changed.model.text_encoder = "attention"
     experiment = open_experiment(changed)
-    assert experiment.description()["sentence_encoder"] is None
+    assert experiment.meta().sentence_encoder is None
     with experiment.stream() as stream:
         assert next(stream).keys() == {"image", "codes"}
 
@@ -195,7 +195,7 @@ def test_the_wrong_sentence_is_that_of_the_wrong_caption(config):
 
     def seen(batch):
         found = _see(recipe, batch, batch["codes"])
-        return found.text, found.wrong_text
+        return found.text, found.mismatched_text
 
     for devices in (1, 4):
         mesh = data_mesh(jax.devices()[:devices])

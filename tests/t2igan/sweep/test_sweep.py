@@ -100,7 +100,7 @@ def test_print_commands_gives_a_line_a_trial_that_a_shell_reads_back(
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 3
     assert shlex.split(lines[1]) == [
-        *("python", "-m", "t2igan", "train", f"--config={config}", "--config.data.dir=a b"),
+        *("python", "-P", "-m", "t2igan", "train", f"--config={config}", "--config.data.dir=a b"),
         *("--config.seed=2", "--config.train.steps=4"),
         "--workdir=runs/it's/trial_001_seed-2_steps-4",
     ]

@@ -41,7 +41,7 @@ def test_a_run_folder_reads_with_ls_and_head(whole_run, config):
     lines = _lines(whole_run)
     training = [line for line in lines if "loss/d" in line]
     assert [line["step"] for line in training] == list(range(1, 13))
-    wanted = {"loss/d", "loss/g", "loss/kl", "logits/real", "logits/wrong", "logits/fake"}
+    wanted = {"loss/d", "loss/g", "loss/kl", "logits/real", "logits/mismatched", "logits/fake"}
     wanted |= {"grad_norm/g", "grad_norm/d"}
     assert all(wanted <= line.keys() for line in training)
     assert {"images_per_sec", "seconds/step", "seconds/input_wait"} <= training[-1].keys()
@@ -56,7 +56,7 @@ def test_a_run_folder_reads_with_ls_and_head(whole_run, config):
 
 def test_a_head_start_ends_when_it_should(config, tmp_path):
     config.recipe = "caption_contrast"
-    config.loss.update(contrastive_weight=1.0, contrastive_captions=8, head_start_steps=2)
+    config.loss.update(contrastive_weight=1.0, extra_negatives=8, d_warmup_steps=2)
     config.train.update(steps=4, checkpoint_every=4)
     loop.train(config, tmp_path)
     lines = [line for line in _lines(tmp_path) if "loss/d" in line]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from input_pipeline.errors import UserError
-from t2igan.config import override as configs
+from t2igan.config import record
 from t2igan.runtime import multihost as distributed
 from t2igan.training import loop
 from t2igan.workdir.checkpoint_dir import list_steps
@@ -67,7 +67,7 @@ def _train_in_two(workdir: Path) -> list[tuple[int, str, str]]:
 
 def test_two_processes_train_as_one_and_stop_together(tmp_path, config, whole_run, runs):
     """Two train until one is sent SIGTERM; what both have saved, one process takes to the end."""
-    (tmp_path / "config.json").write_text(configs.to_json(config))
+    (tmp_path / "config.json").write_text(record.to_json(config))
     ended = _train_in_two(tmp_path)
     assert [status for status, _, _ in ended] == [0, 0], ended
     stopped_at = list_steps(tmp_path)[-1]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from t2igan.config import override as configs
+from t2igan.config import record
 from t2igan.training import loop
 from t2igan.workdir.checkpoint_dir import list_steps, step_folder
 
@@ -48,7 +48,7 @@ def train_in_process(workdir: Path, ending: str) -> subprocess.CompletedProcess:
 def test_stopped_in_every_way_it_ends_as_if_never_stopped(tmp_path, config, whole_run, runs):
     broken = tmp_path / "broken"
     broken.mkdir()
-    (broken / "config.json").write_text(configs.to_json(config))
+    (broken / "config.json").write_text(record.to_json(config))
 
     done = train_in_process(broken, KILL_WHILE_SAVING)  # the save at 4, under way
     assert done.returncode == -signal.SIGKILL, done.stderr

@@ -16,7 +16,7 @@ GOLDEN = json.loads((HERE / "inception_golden.json").read_text())
 
 
 def _script():
-    path = HERE.parents[3] / "scripts" / "inception_golden.py"
+    path = HERE.parents[3] / "scripts" / "golden" / "inception.py"
     spec = importlib.util.spec_from_file_location("inception_golden", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -17,7 +17,7 @@ SEEN = []
 
 
 def encode(texts):
-    """Which of three colours a text names, and how many words it has."""
+    """Which of three colors a text names, and how many words it has."""
     SEEN.extend(texts)
     return [
         [*(float(name in text) for name in ("red", "blue", "green")), len(text.split()) / 9]

@@ -18,7 +18,7 @@ HERE = Path(__file__).parent
 
 
 def _script():
-    path = HERE.parents[3] / "scripts" / "statistics_golden.py"
+    path = HERE.parents[3] / "scripts" / "golden" / "statistics.py"
     spec = importlib.util.spec_from_file_location("statistics_golden", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -1,10 +1,10 @@
-"""Numbers that count pictures: neighbours, manifolds, classes, captions, variance."""
+"""Numbers that count pictures: neighbors, manifolds, classes, captions, variance."""
 
 import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
-from t2igan.metrics.statistics import neighbors as neighbours
+from t2igan.metrics.statistics import neighbors as neighbors
 from t2igan.metrics.statistics.inception_score import inception_score, inception_score_resamples
 from t2igan.metrics.statistics.manifolds import manifolds
 from t2igan.metrics.statistics.retrieval import folds, r_precision, recall_at
@@ -19,30 +19,30 @@ def unit(rows):
 
 @pytest.fixture
 def small_blocks(monkeypatch):
-    monkeypatch.setattr(neighbours, "BLOCK", 7)
+    monkeypatch.setattr(neighbors, "BLOCK", 7)
 
 
 def test_neighbours_are_scipys(small_blocks):
     x, y = NUMBERS.normal(size=(23, 5)), NUMBERS.normal(size=(31, 5)) + 100
-    distances, indices = neighbours.nearest(x, y)
+    distances, indices = neighbors.nearest(x, y)
     table = cdist(x, y)
     np.testing.assert_array_equal(indices, table.argmin(1))
     np.testing.assert_allclose(distances, table.min(1), rtol=1e-9)
     np.testing.assert_allclose(
-        neighbours.radii(y, 3), np.sort(cdist(y, y) ** 2, axis=1)[:, 3], rtol=1e-9
+        neighbors.radii(y, 3), np.sort(cdist(y, y) ** 2, axis=1)[:, 3], rtol=1e-9
     )
 
 
 def test_repeated_rows_are_their_own_neighbours(small_blocks):
     rows = np.repeat(NUMBERS.normal(size=(3, 4)), 4, axis=0)
-    np.testing.assert_allclose(neighbours.radii(rows, 3), 0.0, atol=1e-12)
+    np.testing.assert_allclose(neighbors.radii(rows, 3), 0.0, atol=1e-12)
 
 
 def test_copies_are_nearer_than_held_out_pictures():
     held_out = NUMBERS.uniform(1, 2, 500)
-    assert neighbours.share_nearer(held_out, held_out) == pytest.approx(0.5)
-    assert neighbours.share_nearer(np.zeros(9), held_out) == 1.0
-    assert neighbours.share_nearer(np.full(9, 3.0), held_out) == 0.0
+    assert neighbors.share_nearer(held_out, held_out) == pytest.approx(0.5)
+    assert neighbors.share_nearer(np.zeros(9), held_out) == 1.0
+    assert neighbors.share_nearer(np.full(9, 3.0), held_out) == 0.0
 
 
 def test_manifolds_are_the_definitions(small_blocks):

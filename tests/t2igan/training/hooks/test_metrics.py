@@ -9,7 +9,7 @@ import pytest
 
 from input_pipeline.errors import UserError
 from t2igan.cli.main import main
-from t2igan.config import override as configs
+from t2igan.config import record
 from t2igan.metrics.features import network as feature_network
 from t2igan.training import loop
 from t2igan.training.experiment import open_experiment
@@ -73,12 +73,12 @@ def test_a_run_measures_itself_and_goes_on_as_if_it_had_not(
     assert {line["asked"] for line in lines} == {"frechet,prdc"}
 
     # A finished run is measured on test once, at its best checkpoint.
-    (tmp_path / "config.json").write_text(configs.to_json(evaluated))
+    (tmp_path / "config.json").write_text(record.to_json(evaluated))
     command = ["train", f"--workdir={tmp_path}"]
     assert main(command) == 0
     assert "not measured on test: the data set has no split 'test'" in capsys.readouterr().err
     evaluated.data.test_split = "train[:20]"
-    (tmp_path / "config.json").write_text(configs.to_json(evaluated))
+    (tmp_path / "config.json").write_text(record.to_json(evaluated))
     for _ in range(2):
         assert main(command) == 0
     lines = [json.loads(line) for line in (tmp_path / "evaluation.jsonl").read_text().splitlines()]

@@ -1,6 +1,6 @@
 """Makes a run's generator ship with the package, in half the bytes.
 
-    python scripts/export_pretrained.py --workdir=runs/quickstart --name=shapes
+    python scripts/weights/export_pretrained.py --workdir=runs/quickstart --name=shapes
 
 `t2igan sample --pretrained=NAME` draws with it. What a number in the README says of it has to be
 measured with `t2igan evaluate` first.
@@ -9,6 +9,7 @@ measured with `t2igan evaluate` first.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 
 from input_pipeline.errors import UserError
@@ -32,7 +33,7 @@ def main() -> int:
     except UserError as error:
         print(f"export_pretrained: error: {error}", file=sys.stderr)
         return 2
-    pretrained.write(path, run.variables, run.meta | {"step": run.step})
+    pretrained.write(path, run.variables, dataclasses.replace(run.meta, monitor={}, step=run.step))
     print(f"{path}: {path.stat().st_size:,} bytes, of step {run.step}")
     return 0
 

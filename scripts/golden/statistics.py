@@ -2,7 +2,7 @@
 
 Run where torch, torch-fidelity and torchmetrics are installed:
 
-    python scripts/statistics_golden.py tests/t2igan/metrics/statistics/golden.json
+    python scripts/golden/statistics.py tests/t2igan/metrics/statistics/golden.json
 """
 
 from __future__ import annotations

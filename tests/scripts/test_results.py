@@ -3,7 +3,7 @@
 import json
 
 import pytest
-import results_table
+import results
 
 EVALUATION = {
     "workdir": "runs/x",
@@ -12,7 +12,7 @@ EVALUATION = {
     "metric": "accuracy_all",
     "estimate": {"value": 0.5, "interval": [0.4, 0.6]},
     "better": "higher",
-    "anchors": {"real": {"value": 1.0}},
+    "references": {"real": {"value": 1.0}},
     "provenance": {"machine": {"processor": "Abacus", "cores": 2}},
     "time": "2026-01-01T00:00:00Z",
 }
@@ -21,9 +21,7 @@ EVALUATION = {
 @pytest.fixture
 def place(tmp_path):
     """A project with a README and a run of 30 steps, measured at step 20."""
-    (tmp_path / "README.md").write_text(
-        f"before\n\n{results_table.START}\nold\n{results_table.END}\nafter\n"
-    )
+    (tmp_path / "README.md").write_text(f"before\n\n{results.START}\nold\n{results.END}\nafter\n")
     run = tmp_path / "run"
     run.mkdir()
     steps = [
@@ -38,7 +36,7 @@ def write(run, *lines):
 
 
 def call(place, *flags):
-    return results_table.main([f"--root={place}", *flags])
+    return results.main([f"--root={place}", *flags])
 
 
 def test_a_runs_latest_number_goes_into_the_table(place):
@@ -105,4 +103,4 @@ def test_mistakes_are_one_line(place, capsys, change, says):
 
 
 def test_the_projects_readme_is_up_to_date():
-    assert results_table.main(["--check"]) == 0
+    assert results.main(["--check"]) == 0

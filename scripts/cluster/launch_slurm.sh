@@ -2,7 +2,7 @@
 # Trains on GPUs of a SLURM cluster, one process a GPU; from the checkout's folder:
 #
 #   scripts/environment && .venv/bin/python -m pip install --editable '.[cuda12]'
-#   sbatch --nodes=2 scripts/launch_slurm.sh \
+#   sbatch --nodes=2 scripts/cluster/launch_slurm.sh \
 #     --config=configs/coco_stage1.py --workdir=/shared/runs/coco --config.data.dir=/shared/coco
 #
 # All words go to `t2igan train`. What is set below is changed on sbatch's command line: --nodes,
@@ -20,7 +20,7 @@
 #SBATCH --open-mode=append
 #SBATCH --output=slurm-%x-%j.log
 set -euo pipefail
-cd "${SLURM_SUBMIT_DIR:-$(dirname "${BASH_SOURCE[0]}")/..}"
+cd "${SLURM_SUBMIT_DIR:-$(dirname "${BASH_SOURCE[0]}")/../..}"
 
 if [[ $# -eq 0 ]]; then
   echo "t2igan: error: usage: sbatch $0 --config=... --workdir=..." >&2
@@ -35,7 +35,7 @@ fi
 # new job goes on with it.
 stopped=
 trap 'stopped=1; kill -TERM "$child"' TERM
-srun --kill-on-bad-exit=1 .venv/bin/python -m t2igan train "$@" &
+srun --kill-on-bad-exit=1 .venv/bin/python -P -m t2igan train "$@" &
 child=$!
 status=0
 while kill -0 "$child" 2>/dev/null; do # a signal ends `wait`, not the child

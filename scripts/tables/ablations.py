@@ -1,12 +1,13 @@
-"""What each step from the report's recipe upwards is worth, as a table in docs/ladder.md.
+"""Ablations from the StackGAN baseline upwards: trains, measures, fills docs/ablations.md.
 
     t2igan prepare --source=shapes --num_examples=10000 --out=data/shapes
     t2igan train_matcher --dataset=data/shapes --out=data/shapes_matcher.npz
-    python scripts/ladder.py --name=shapes --dataset=data/shapes --matcher=data/shapes_matcher.npz
+    python scripts/tables/ablations.py --name=shapes --dataset=data/shapes \
+        --matcher=data/shapes_matcher.npz
 
-Every rung of configs/ladder.py is trained by `t2igan sweep` and measured by `t2igan evaluate` on
-the test split; run again, it goes on where it was stopped. The numbers are kept in
-docs/ladder/NAME.jsonl, from which `--table` alone writes the page again.
+Every setting of configs/ablations.py is trained by `t2igan sweep` and measured by `t2igan
+evaluate` on the test split; run again, it resumes where it was stopped. The numbers are kept in
+docs/ablations/NAME.jsonl, from which `--table` alone writes the page again.
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from marked_tables import filled, grid, number
+from markdown import filled, grid, number
 
 from input_pipeline.dataset.open import open_dataset
 from input_pipeline.errors import UserError
 from input_pipeline.files import read_lines
 
-ROOT = Path(__file__).resolve().parents[1]
-CONFIG = "configs/ladder.py"
+ROOT = Path(__file__).resolve().parents[2]
+CONFIG = "configs/ablations.py"
 MEASURED = "evaluation.jsonl"
 METRICS = "frechet,sliced_wasserstein,caption_recall,text_gap"
 COLUMNS = {
@@ -35,26 +36,26 @@ COLUMNS = {
     "swd": "patch distance (swd)",
     "caption_recall_at_10": "recall@10",
     "text_gap": "text-use gap",
-    "accuracy_all": "all attributes right",
+    "accuracy_all": "all attributes correct",
 }
 
 
 def marks(name: str) -> tuple[str, str]:
     """Returns between what a table stands on the page."""
-    return f"<!-- {name}: scripts/ladder.py -->", f"<!-- end of {name} -->"
+    return f"<!-- {name}: scripts/tables/ablations.py -->", f"<!-- end of {name} -->"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit status: 0, or 2 for a user's mistake or a run that failed."""
     flags = _parse_flags(argv)
     try:
-        kept = flags.root / "docs" / "ladder" / f"{flags.name}.jsonl"
+        kept = flags.root / "docs" / "ablations" / f"{flags.name}.jsonl"
         if not flags.table:
-            _climb(flags, kept)
-        page = flags.root / "docs" / "ladder.md"
+            _run_all(flags, kept)
+        page = flags.root / "docs" / "ablations.md"
         page.write_text(filled(page, *marks(flags.name), table(kept)), encoding="utf-8")
     except UserError as error:
-        print(f"ladder: error: {error}", file=sys.stderr)
+        print(f"ablations: error: {error}", file=sys.stderr)
         return 2
     return 0
 
@@ -64,27 +65,27 @@ def _parse_flags(argv: Sequence[str] | None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--name", required=True, help="of the table in docs/ladder.md: shapes or flickr8k")
+    add("--name", required=True, help="of the table in docs/ablations.md: shapes or flickr8k")
     add("--dataset", help="folder that `t2igan prepare` wrote")
     add("--matcher", help="file that `t2igan train_matcher` made of it")
-    add("--workdir", type=Path, help="folder of the runs (default: runs/ladder_NAME)")
+    add("--workdir", type=Path, help="folder of the runs (default: runs/ablations_NAME)")
     add("--metrics", default=METRICS, help="of `t2igan evaluate` (default %(default)s)")
-    add("--steps", type=int, default=2000, help="of each rung, 16 pictures each (default 2000)")
-    add("--num", type=int, default=1000, help="pictures to draw of each rung (default 1000)")
+    add("--steps", type=int, default=2000, help="of each setting, 16 pictures each (default 2000)")
+    add("--num", type=int, default=1000, help="pictures to draw of each setting (default 1000)")
     add("--flip", action="store_true", help="mirror half of the pictures; wrong for left/right")
-    add("--parallel", type=int, default=1, metavar="N", help="rungs at a time")
+    add("--parallel", type=int, default=1, metavar="N", help="settings at a time")
     add("--table", action="store_true", help="only write the table, from what was kept")
     add("--root", type=Path, default=ROOT, help=argparse.SUPPRESS)
     flags = parser.parse_args(argv)
     if not flags.table and not (flags.dataset and flags.matcher):
         parser.error("--dataset and --matcher are needed, or --table")
-    flags.workdir = flags.workdir or Path("runs") / f"ladder_{flags.name}"
+    flags.workdir = flags.workdir or Path("runs") / f"ablations_{flags.name}"
     return flags
 
 
-def _climb(flags: argparse.Namespace, kept: Path) -> None:
-    """Trains and measures every rung, and keeps the numbers."""
-    from configs import ladder
+def _run_all(flags: argparse.Namespace, kept: Path) -> None:
+    """Trains and measures every setting, and keeps the numbers."""
+    from configs import ablations
     from t2igan.sweep.trials import find_trials
 
     sentences = open_dataset(flags.dataset).sentence_encoder is not None
@@ -99,17 +100,17 @@ def _climb(flags: argparse.Namespace, kept: Path) -> None:
     trials = find_trials(words, flags.workdir)
     _measure(flags, [trial.workdir for trial in trials])
     lines = []
-    for rung, trial in zip(ladder.rungs(data), trials, strict=True):
+    for setting, trial in zip(ablations.settings(data), trials, strict=True):
         numbers = _numbers(trial.workdir)
         pictures = numbers["step"] * trial.config.train.batch_size
-        about = {"rung": rung["name"], "on": rung["on"], "pictures": pictures}
+        about = {"setting": setting["name"], "on": setting["on"], "images": pictures}
         lines.append(about | numbers)
     kept.parent.mkdir(parents=True, exist_ok=True)
     kept.write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
 def _measure(flags: argparse.Namespace, runs: list[Path]) -> None:
-    """Measures the runs that nothing is known of, in one call: real pictures are read once."""
+    """Measures the runs that nothing is known of, in one call: real images are read once."""
     waiting = [str(run) for run in runs if not (run / MEASURED).is_file()]
     if waiting:
         _t2igan(
@@ -124,12 +125,12 @@ def _measure(flags: argparse.Namespace, runs: list[Path]) -> None:
 
 
 def _t2igan(*words: str) -> None:
-    if subprocess.run([sys.executable, "-m", "t2igan", *words], check=False).returncode:
+    if subprocess.run([sys.executable, "-P", "-m", "t2igan", *words], check=False).returncode:
         raise UserError(f"t2igan {words[0]} failed; run this again to go on")
 
 
 def _numbers(run: Path) -> dict[str, Any]:
-    """Returns a run's metrics with their intervals and anchors, and its speed."""
+    """Returns a run's metrics with their intervals and references, and its speed."""
     lines = [line for line in read_lines(run / "metrics.jsonl") if "images_per_sec" in line]
     found = {line["metric"]: line for line in read_lines(run / MEASURED)}
     machine = next(iter(found.values()))["provenance"].get("machine", {})
@@ -138,14 +139,14 @@ def _numbers(run: Path) -> dict[str, Any]:
         "images_per_sec": median(line["images_per_sec"] for line in lines[1:]),
         "machine": machine,
         "metrics": {
-            name: {part: line[part] for part in ("estimate", "anchors", "better")}
+            name: {part: line[part] for part in ("estimate", "references", "better")}
             for name, line in found.items()
         },
     }
 
 
 def table(kept: Path) -> str:
-    """Returns the table in Markdown: a row for real pictures, then one a rung, and how long.
+    """Returns the table in Markdown: a row for real images, then one a setting, and how long.
 
     Raises:
       UserError: nothing was kept.
@@ -155,14 +156,14 @@ def table(kept: Path) -> str:
         raise UserError(f"{kept}: nothing measured yet")
     names = [name for name in COLUMNS if name in lines[0]["metrics"]]
     head = ["step", "added to", *(COLUMNS[name] for name in names), "images/s"]
-    anchors = (lines[0]["metrics"][name]["anchors"] for name in names)
-    rows = [["real pictures", "", *(number(found.get("real")) for found in anchors), ""]]
+    references = (lines[0]["metrics"][name]["references"] for name in names)
+    rows = [["real images", "", *(number(found.get("real")) for found in references), ""]]
     for line in lines:
         estimates = (line["metrics"].get(name, {}).get("estimate") for name in names)
         speed = f"{line['images_per_sec']:.0f}"
-        rows.append([line["rung"], line["on"], *map(number, estimates), speed])
-    (pictures,) = {line["pictures"] for line in lines}  # a ladder compares at equal pictures
-    return f"{pictures:,} pictures a rung.\n\n{grid(head, rows)}"
+        rows.append([line["setting"], line["on"], *map(number, estimates), speed])
+    (pictures,) = {line["images"] for line in lines}  # ablations compare at equal images
+    return f"{pictures:,} images a setting.\n\n{grid(head, rows)}"
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Converts the 2015 Inception weights of FID from PyTorch's format to plain arrays.
 
-    python scripts/convert_inception.py weights-inception-2015-12-05-6726825d.pth
+    python scripts/weights/convert_inception.py weights-inception-2015-12-05-6726825d.pth
 
 The file is checked by its SHA-256 and read without running what is in it; PyTorch is not needed.
 The result goes where `t2igan evaluate --features=inception` looks for it.

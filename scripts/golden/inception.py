@@ -3,7 +3,7 @@
 The published weights may not travel with the tests; the network's arithmetic can be checked on
 any. Run where torch and torch-fidelity are installed:
 
-    python scripts/inception_golden.py tests/t2igan/metrics/inception_golden.json
+    python scripts/golden/inception.py tests/t2igan/metrics/features/inception_golden.json
 """
 
 from __future__ import annotations

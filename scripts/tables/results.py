@@ -1,9 +1,9 @@
 """The README's table of results, from lines that `t2igan evaluate` wrote.
 
-    python scripts/results_table.py --add=runs/quickstart --name=shapes_quickstart \
+    python scripts/tables/results.py --add=runs/quickstart --name=shapes_quickstart \
         --setting="shapes, quickstart" --metrics=accuracy_all,frechet_lite0
-    python scripts/results_table.py            # writes the table
-    python scripts/results_table.py --check    # exit 1 where the README is not up to date
+    python scripts/tables/results.py            # writes the table
+    python scripts/tables/results.py --check    # exit 1 where the README is not up to date
 
 `--add` keeps a run's latest numbers in docs/results/NAME.jsonl, with how long it trained; of
 several runs, of one setting and different seeds, the mean and each number. The table stands in
@@ -20,24 +20,24 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from marked_tables import filled, grid, number
+from markdown import filled, grid, number
 
 from input_pipeline.errors import UserError
 from input_pipeline.files import read_lines
 
-ROOT = Path(__file__).resolve().parents[1]
-START = "<!-- results: scripts/results_table.py -->"
+ROOT = Path(__file__).resolve().parents[2]
+START = "<!-- results: scripts/tables/results.py -->"
 END = "<!-- end of results -->"
 HEAD = (
     "setting",
     "metric, split",
     "number (95 % interval, or range over seeds)",
-    "real pictures",
+    "real images",
     "images seen",
     "trained in",
     "machine",
 )
-_FIELDS = ("step", "split", "metric", "estimate", "better", "anchors", "provenance", "time")
+_FIELDS = ("step", "split", "metric", "estimate", "better", "references", "provenance", "time")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         before = readme.read_text(encoding="utf-8")
         after = filled(readme, START, END, table(results))
     except UserError as error:
-        print(f"results_table: error: {error}", file=sys.stderr)
+        print(f"results: error: {error}", file=sys.stderr)
         return 2
     if flags.check:
         if before != after:
@@ -153,7 +153,7 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
 def _row(line: dict[str, Any]) -> tuple[str, ...]:
     trained, machine = line.get("training", {}), line["provenance"].get("machine", {})
     seconds, images = trained.get("seconds"), trained.get("images")
-    real = line["anchors"].get("real")
+    real = line.get("references", line.get("anchors", {})).get("real")
     return (
         line["setting"],
         f"`{line['metric']}`, {line['split']}",

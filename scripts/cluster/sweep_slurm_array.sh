@@ -2,7 +2,7 @@
 # The trials of a sweep as one SLURM array, a GPU each; from the checkout's folder:
 #
 #   .venv/bin/t2igan sweep --config=configs/NAME.py --workdir=DIR --print_commands >commands.txt
-#   sbatch --array=1-"$(wc -l <commands.txt)" scripts/sweep_slurm_array.sh commands.txt
+#   sbatch --array=1-"$(wc -l <commands.txt)" scripts/cluster/sweep_slurm_array.sh commands.txt
 #   .venv/bin/t2igan sweep --config=configs/NAME.py --workdir=DIR --collect    # table and plot
 #
 # --array=1-64%8 runs 8 at a time. A trial that is stopped goes on where it was: submit again.
@@ -16,7 +16,7 @@
 #SBATCH --open-mode=append
 #SBATCH --output=slurm-%x-%A_%a.log
 set -euo pipefail
-cd "${SLURM_SUBMIT_DIR:-$(dirname "${BASH_SOURCE[0]}")/..}"
+cd "${SLURM_SUBMIT_DIR:-$(dirname "${BASH_SOURCE[0]}")/../..}"
 
 commands=${1:-}
 if [[ ! -f $commands || -z ${SLURM_ARRAY_TASK_ID:-} ]]; then
