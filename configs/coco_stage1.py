@@ -15,7 +15,7 @@ from configs import common
 
 
 def get_config() -> ConfigDict:
-    """Returns the numbers of the report's table."""
+    """Returns the numbers of the StackGAN baseline's table."""
     config = common.get_config()
     config.ema.decay = 0.0  # the report sampled from the generator as it stood
     config.train.batch_size = 128

@@ -1,1 +1,1 @@
-"""From captions and pictures on disk to batches on devices."""
+"""From captions and images on disk to batches on devices."""

@@ -8,6 +8,12 @@ from types import ModuleType
 from input_pipeline.errors import UserError
 
 
+def is_extension(name: str) -> bool:
+    """Returns whether a name is a dotted module's, such as `my_pkg.lsgan`."""
+    parts = name.split(".")
+    return len(parts) > 1 and all(part.isidentifier() for part in parts)
+
+
 def import_extension(name: str, attribute: str, given: str) -> ModuleType:
     """Returns the module of a dotted name, which must define an attribute.
 

@@ -17,7 +17,7 @@ _CACHE_KIB = 32 * 1024
 
 
 def folder_for(owner: object) -> Path:
-    """A new temporary folder (`TMPDIR` chooses where) that goes away with `owner`."""
+    """Returns a new temporary folder (`TMPDIR` chooses where) that goes away with `owner`."""
     folder = tempfile.mkdtemp(prefix="t2igan-")
     # The process that made the folder removes it: not a worker forked from it.
     weakref.finalize(owner, _remove, folder, os.getpid())
@@ -26,7 +26,7 @@ def folder_for(owner: object) -> Path:
 
 @contextlib.contextmanager
 def database(path: Path) -> Iterator[sqlite3.Connection]:
-    """A connection of one's own to a scratch file.
+    """Yields a connection of one's own to a scratch file.
 
     Opened anew for each use: connections cross neither threads nor forks.
 
@@ -48,7 +48,7 @@ def database(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def shared(pairs: Iterable[tuple[bytes, bytes]], at_least: int, most: int) -> list[bytes]:
-    """Keys that come with several different members, those with the most first.
+    """Returns keys that come with several different members, those with the most first.
 
     Args:
       pairs: (key, member), any number of them.

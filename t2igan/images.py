@@ -1,4 +1,4 @@
-"""Pictures between the networks' range and what a file holds; smaller, softer, many as one."""
+"""ImageSet between the networks' range and what a file holds; smaller, softer, many as one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def to_uint8(image: jax.Array) -> jax.Array:
 
 
 def grid(images: np.ndarray, gap: int = 2, background: int = 255) -> np.ndarray:
-    """Returns one picture of all: rows and columns as given, `gap` pixels between.
+    """Returns one image of all: rows and columns as given, `gap` pixels between.
 
     Args:
       images: uint8 [R, C, H, W, 3].
@@ -50,7 +50,7 @@ def downsample(large: jax.Array, size: int) -> jax.Array:
 def random_blur(images: jax.Array, keys: jax.Array) -> jax.Array:
     """Returns images [B, H, W, 3] mixed with their blur, each by a share of its own from 0 to 1.
 
-    Generated pictures are softer than real ones: who learns to enlarge from real pictures alone
+    Generated images are softer than real ones: who learns to enlarge from real images alone
     enlarges those badly.
 
     Args:

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 # Before jax is imported anywhere: the device count is read once, at its first use. Compiling is
-# most of what the tests do: without optimising it takes two thirds of the time.
+# most of what the tests do: without optimizing it takes two thirds of the time.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["XLA_FLAGS"] = " ".join(
     [
@@ -35,7 +35,7 @@ def _shared(folder: str) -> Path:
 
 @pytest.fixture
 def flickr8k() -> Path:
-    """Folder of 7,000 real captioned photographs in the report's HDF5 layout."""
+    """Folder of 7,000 real captioned photographs in the student report's HDF5 layout."""
     return _shared("flickr8k")
 
 

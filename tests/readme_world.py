@@ -1,10 +1,11 @@
-"""What the README's commands expect to find: pictures, captions, vectors, a server, small sizes."""
+"""What the README's commands expect to find: images, captions, vectors, a server, small sizes."""
 
 from __future__ import annotations
 
 import contextlib
 import http.server
 import io
+import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +18,7 @@ from input_pipeline.text.vocabulary import SPECIAL_WORDS
 from t2igan.cli import main as cli
 
 WORDS = ("a", "red", "dog", "on", "grass")
-COUNT = 40  # pictures: enough for a batch of train and one of validation
+COUNT = 40  # images: enough for a batch of train and one of validation
 # After the README's own flags, of which the last holds.
 SMALL = {
     "train": [
@@ -38,7 +39,7 @@ _SHRUNK = {"image_size": lambda size: str(int(size) // 4), "num_examples": lambd
 
 
 def jpeg(index: int) -> bytes:
-    """A picture like no other: one file repeated would be taken for "no longer available"."""
+    """An image like no other: one file repeated would be taken for "no longer available"."""
     pixels = np.random.default_rng(index).integers(0, 256, (20, 20, 3), np.uint8)
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "JPEG")
@@ -59,7 +60,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 @contextlib.contextmanager
 def server() -> Iterator[str]:
-    """The address of a server that has a picture at /NUMBER.jpg."""
+    """The address of a server that has an image at /NUMBER.jpg."""
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Handler) as served:
         thread = threading.Thread(target=served.serve_forever, daemon=True)
         thread.start()
@@ -94,8 +95,12 @@ def _shrunk(word: str) -> str:
 def _provide(words: list[str], address: str) -> None:
     verb, flags = words[0], dict(word.lstrip("-").partition("=")[::2] for word in words[1:])
     source = flags.get("source", "")
-    if verb == "prepare" and source == "folder":
-        _fill(Path(flags["images"]), captions=True)
+    if verb == "prepare" and source in ("folder", "coco"):
+        _fill(Path(flags["images"]), captions=source == "folder")
+    if verb == "prepare" and flags.get("images") == "tables":
+        _write_table(Path("tables"))
+    if source == "coco":
+        _write_coco(Path(flags["captions"]))
     if verb == "download" or (verb == "prepare" and source == "hdf5"):
         _write_hdf5(Path(flags["captions"]), address)
     if verb == "prepare" and source == "hdf5":
@@ -119,6 +124,23 @@ def _fill(folder: Path, captions: bool) -> None:
         (folder / f"{index}.jpg").write_bytes(jpeg(index))
         if captions:
             (folder / f"{index}.txt").write_text(f"a {WORDS[1 + index % 4]} dog\n")
+
+
+def _write_table(folder: Path) -> None:
+    """Captions in a table instead of text files."""
+    for path in folder.glob("*.txt"):
+        path.unlink()
+    rows = "".join(f"{index}.jpg,a {WORDS[1 + index % 4]} dog\n" for index in range(COUNT))
+    (folder / "captions.csv").write_text("file,caption\n" + rows)
+
+
+def _write_coco(path: Path) -> None:
+    images = [{"id": index, "file_name": f"{index}.jpg"} for index in range(COUNT)]
+    captions = [
+        {"id": index, "image_id": index, "caption": f"a {WORDS[1 + index % 4]} dog"}
+        for index in range(COUNT)
+    ]
+    path.write_text(json.dumps({"images": images, "annotations": captions}))
 
 
 def _write_hdf5(path: Path, address: str) -> None:

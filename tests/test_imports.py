@@ -172,6 +172,11 @@ def test_no_code_from_tensorflow_or_torch_in_the_product(module: str) -> None:
     assert not [name for name in imported(MODULES[module]) if _under(name, *banned)]
 
 
+def test_only_pinned_weights_are_unpickled() -> None:
+    importers = [name for name, path in MODULES.items() if "pickle" in imported(path)]
+    assert importers == ["t2igan.backbones.torch_checkpoint"]
+
+
 def test_imports_at_start_form_no_circle() -> None:
     graph = {
         name: _ours(imported(path, only_at_start=True)) & MODULES.keys()

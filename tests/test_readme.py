@@ -1,4 +1,4 @@
-"""README.md holds what it says: each command in it is run, here on little data, or by .ci/run.
+"""README.md and the guides in docs/ hold: each command is run, here on little data, or by .ci/run.
 
 A command that is neither fails here: make it one that `t2igan` runs as it stands, or run its
 script in a test and name that test in RUN_ELSEWHERE.
@@ -14,12 +14,15 @@ from pathlib import Path
 
 import pytest
 
+from input_pipeline.text import minilm
 from t2igan.cli import main as cli
 
 from . import readme_world
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+GUIDES = [ROOT / "docs" / f"{name}.md" for name in ("training", "data", "launch")]
+PAGES = [TEXT, *(path.read_text(encoding="utf-8") for path in GUIDES)]
 # Scripts that take minutes or a cluster: the file that runs them, whole or with stand-ins.
 RUN_ELSEWHERE = {
     "scripts/benchmarks/input_speed.py": "tests/scripts/test_input_speed.py",
@@ -39,7 +42,9 @@ def blocks(text: str) -> Iterator[str]:
     before = ""
     for line in lines:
         if line.startswith("```"):
-            yield "\n".join(_until_fence(lines))
+            block_lines = "\n".join(_until_fence(lines))
+            if line.strip("`").strip() in ("", "sh", "bash", "python"):  # no diagram, no BibTeX
+                yield block_lines
         elif line.startswith("    ") and (block or not before.strip()):
             block.append(line[4:])
         elif line.strip() or not block:
@@ -89,10 +94,15 @@ def _of_t2igan(words: list[str]) -> list[str] | None:
     return words[1:] if Path(words[0]).name == "t2igan" else None
 
 
-COMMANDS = commands(TEXT)
+COMMANDS = [
+    words
+    for page in PAGES
+    for words in commands(page)
+    if words[0] != "pip" and not any("NAME.py" in word for word in words)
+]
 OURS = [rest for words in COMMANDS if (rest := _of_t2igan(words)) is not None]
 OTHERS = [words for words in COMMANDS if _of_t2igan(words) is None]
-PYTHON = [block for block in blocks(TEXT) if is_python(block)]
+PYTHON = [block for page in PAGES for block in blocks(page) if is_python(block)]
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +121,8 @@ def address() -> Iterator[str]:
 def test_each_command_runs(
     words: list[str], place: Path, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if any("sentence_encoder=minilm" in word or "sentences" in word for word in words):
+        pytest.importorskip(minilm.PACKAGE, reason="MiniLM's weights are not installed")
     monkeypatch.chdir(place)
     readme_world.run(words, address)
 
@@ -138,11 +150,11 @@ def test_there_is_something_to_run() -> None:
     assert PYTHON
 
 
-def test_the_table_has_every_verb_and_no_other() -> None:
+def test_the_table_has_every_subcommand_and_no_other() -> None:
     named = re.findall(r"(?m)^\| `t2igan (\w+)` \|", TEXT)
-    assert sorted(named) == sorted(cli.VERBS)
+    assert sorted(named) == sorted(cli.SUBCOMMANDS)
     used = {span.split()[1] for span in spans(TEXT) if re.match(r"t2igan \w", span)}
-    assert used <= cli.VERBS.keys()
+    assert used <= cli.SUBCOMMANDS.keys()
 
 
 def test_named_files_extras_and_fields_exist() -> None:

@@ -57,7 +57,7 @@ class InMemory:
         return {"image": self._images[indices], **texts}
 
     def texts(self, indices: Sequence[int] | np.ndarray) -> dict[str, Any]:
-        """The same without the images."""
+        """Returns the same without the images."""
         indices = np.asarray(indices, np.int64)
         absent = indices[~self._present[indices]]
         if len(absent):
@@ -78,7 +78,7 @@ class InMemory:
 
 
 def cached(source: ShardReader, cache: Cache) -> ShardReader | InMemory:
-    """The source, or the same held in memory.
+    """Returns the source, or the same held in memory.
 
     Args:
       source: a split.
@@ -114,7 +114,7 @@ def _decoded_bytes(source: ShardReader) -> int:
 
 
 def free_memory() -> int:
-    """Bytes that this process may take without swapping, a container's limit included."""
+    """Returns bytes that this process may take without swapping, a container's limit included."""
     free = [2**32]
     with contextlib.suppress(OSError, ValueError):
         fields = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())

@@ -36,18 +36,18 @@ class Fields:
             raise Damaged(f"{path} is not a JSON object")
 
     def get(self, name: str) -> Any:
-        """The value of a field, unchecked; None where there is none."""
+        """Returns the value of a field, unchecked; None where there is none."""
         return self._values.get(name)
 
     def integer(self, name: str, low: int, high: int) -> int:
-        """The value of a field that is an integer from `low` to `high`."""
+        """Returns the value of a field that is an integer from `low` to `high`."""
         value = self.get(name)
         if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
             raise Damaged(f"{self._path}: {name} must be an integer from {low} to {high}")
         return value
 
     def text(self, name: str, pattern: str) -> str:
-        """The value of a field that is a text of the pattern."""
+        """Returns the value of a field that is a text of the pattern."""
         value = self.get(name)
         if not isinstance(value, str) or not re.fullmatch(pattern, value, re.ASCII):
             raise Damaged(f"{self._path}: {name} must be a text like {pattern}")
@@ -55,7 +55,7 @@ class Fields:
 
 
 def read_text(path: Path) -> str:
-    """The text of a UTF-8 file of at most 64 MiB.
+    """Returns the text of a UTF-8 file of at most 64 MiB.
 
     Raises:
       Damaged: it is something else.
@@ -73,7 +73,7 @@ def read_text(path: Path) -> str:
 
 
 def read_table(path: Path) -> np.ndarray:
-    """The float32 matrix in a NumPy file, all numbers finite.
+    """Returns the float32 matrix in a NumPy file, all numbers finite.
 
     Raises:
       Damaged: it is something else.

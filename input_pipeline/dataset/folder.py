@@ -39,7 +39,8 @@ _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
 
 @contextlib.contextmanager
 def building(out: Path, overwrite: bool = False) -> Iterator[Path]:
-    """A folder beside `out` to build in, renamed to `out` if the block ends without an exception.
+    """Yields a folder beside `out` to build in, renamed to `out` if the block ends without an
+    exception.
 
     Whatever stops the block, a kill included, there is never a half-built `out`. What earlier
     kills have left beside it is removed. A data set already at `out` stays until the new one is
@@ -147,7 +148,8 @@ def _disk_failure(error: BaseException) -> str | None:
 def finish(
     folder: Path, vocabulary_json: str, word_vectors: np.ndarray, report: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The report, its `fingerprint` added, after writing all that is not shards into `folder`.
+    """Returns the report, its `fingerprint` added, after writing all that is not shards into
+    `folder`.
 
     The fingerprint changes when a record, a word or a word vector does.
     """

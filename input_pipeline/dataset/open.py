@@ -112,7 +112,7 @@ def _bound(text: str, total: int, default: int) -> int:
 
 
 def open_dataset(path: str | Path) -> Dataset:
-    """The data set that `prepare` made at `path`.
+    """Returns the data set that `prepare` made at `path`.
 
     Raises:
       UserError: there is none, it was not finished, it is damaged, or of another version.

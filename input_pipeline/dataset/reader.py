@@ -34,7 +34,7 @@ class ShardReader:
     """The records of a split, or of a range of it.
 
     Every chunk of an ArrayRecord file carries a hash that is compared when it is read, so a damaged
-    byte is an error and never another picture. May be used by several threads.
+    byte is an error and never another image. May be used by several threads.
 
     Args:
       shards: files of the split, in order.
@@ -112,7 +112,7 @@ class ShardReader:
         return found | {"sentences": sentences} if self.sentence_dim else found
 
     def texts(self, indices: Sequence[int] | np.ndarray) -> dict[str, Any]:
-        """The same without the images."""
+        """Returns the same without the images."""
         found = self.__getitems__(indices)
         return {name: found[name] for name in found if name not in ("key", "image")}
 

@@ -1,4 +1,4 @@
-"""What one record of a data set is, and how its bytes become arrays again without TensorFlow."""
+"""Records: an image with all its captions, as bytes and as arrays."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Record:
     sentences: np.ndarray | None = None
 
     def example(self) -> dict[str, Any]:
-        """The record as TFDS encodes it (`shards.features`)."""
+        """Returns the record as TFDS encodes it (`shards.features`)."""
         captions = np.ascontiguousarray(self.captions, CODE_DTYPE)
         image = np.ascontiguousarray(self.image)
         found = {"key": self.key, "image": image, "captions": captions}
@@ -49,7 +49,7 @@ def _example_class() -> Any:
 
 
 def decode(data: bytes, image_size: int, caption_length: int, sentence_dim: int = 0) -> Record:
-    """The record in a shard's bytes; its arrays are read-only views of them.
+    """Returns the record in a shard's bytes; its arrays are read-only views of them.
 
     More than 200,000 a second on one core: nothing is decompressed or copied.
 

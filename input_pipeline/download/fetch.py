@@ -1,4 +1,4 @@
-"""One URL to one picture file, or a named reason why not.
+"""One URL to one image file, or a named reason why not.
 
 What a URL answers is not to be trusted: it may be a page, cut off, endless, slow for ever, or send
 the client on to a host that only this machine can reach.
@@ -32,7 +32,7 @@ _HEADERS = {"User-Agent": "t2igan", "Accept": "image/*, */*;q=0.5", "Accept-Enco
 
 
 class FetchError(Exception):
-    """A URL that gave no picture.
+    """A URL that gave no image.
 
     Attributes:
       reason: few words, the same for all failures of a kind.
@@ -56,7 +56,7 @@ class Limits:
     Attributes:
       timeout: seconds for one try, from asking to the last byte.
       retries: tries after the first.
-      max_bytes: of a picture.
+      max_bytes: of an image.
       private_hosts: whether loopback and local-network addresses may be asked.
     """
 
@@ -89,15 +89,15 @@ class Fetcher:
         await self._client.aclose()
 
     async def fetch(self, url: str, path: Path, part: Path) -> None:
-        """Puts the picture at `path`, whole or not at all.
+        """Puts the image at `path`, whole or not at all.
 
         Args:
           url: http or https.
-          path: where the picture is to be.
+          path: where the image is to be.
           part: where it is until it is whole; on the same disk.
 
         Raises:
-          FetchError: no picture came, after all retries.
+          FetchError: no image came, after all retries.
           OSError: the disk refused.
         """
         for attempt in range(self._limits.retries + 1):

@@ -33,7 +33,7 @@ class Plan:
     Attributes:
       files: captions files, each with its split (`train`, `test` or `any`).
       total: number of URLs.
-      ambiguous: digests of the names that several URLs end in: one file cannot be the picture of
+      ambiguous: digests of the names that several URLs end in: one file cannot be the image of
         each.
     """
 
@@ -42,14 +42,15 @@ class Plan:
     ambiguous: frozenset[bytes]
 
     def urls(self) -> Iterator[str]:
-        """Each URL in turn."""
+        """Yields each URL in turn."""
         for path, split in self.files:
             with CaptionFile(path, split) as file:
                 yield from (url.strip() for url in file.urls())
 
 
 def survey(files: Iterable[tuple[Path, str]]) -> Plan:
-    """The plan, after all URLs have been looked at once, in memory that does not grow with them.
+    """Returns the plan, after all URLs have been looked at once, in memory that does not grow with
+    them.
 
     Args:
       files: captions files, each with its split (`train`, `test` or `any`).
@@ -77,9 +78,9 @@ def survey(files: Iterable[tuple[Path, str]]) -> Plan:
 def download_folder(folder: Path, plan: Plan, limits: Limits, parallel: int) -> int:
     """Fetches what is not there yet, prints a summary and leaves `failed.csv` in the folder.
 
-    Returns how many of the plan's pictures the folder has then.
+    Returns how many of the plan's images the folder has then.
 
-    Interrupted, it leaves whole pictures only; called again, it goes on.
+    Interrupted, it leaves whole images only; called again, it goes on.
 
     Args:
       folder: made if need be.
@@ -182,7 +183,7 @@ class _Download:
         csv.writer(self.failed).writerow(row)
 
     def summary(self) -> str:
-        """What became of the URLs, a line each kind."""
+        """Returns what became of the URLs, a line each kind."""
         failed = self.reasons.total()
         left = self.bar.total - self.fetched - self.there - failed
         first = f"{self.folder}: {self.fetched} fetched, {self.there} already there, "
@@ -197,7 +198,7 @@ class _Download:
 
 
 def is_there(path: Path) -> bool:
-    """Whether a picture was put there before; nothing, or a page, under its name is none."""
+    """Returns whether an image was put there before; nothing, or a page, under its name is none."""
     if not path.is_file():
         return False
     with contextlib.suppress(OSError), open(path, "rb") as file:

@@ -1,4 +1,4 @@
-"""Files to RGB pictures, or a named reason why not."""
+"""Files to RGB images, or a named reason why not."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ REASONS = (
 
 
 class Rejected(Exception):
-    """A picture that cannot be used.
+    """An image that cannot be used.
 
     Attributes:
       reason: one word for the counts: one of `REASONS`, or a source's own (bad_name,
@@ -70,7 +70,7 @@ def decode(
     placeholders: frozenset[bytes] = frozenset(),
     draft_size: int | None = None,
 ) -> np.ndarray:
-    """uint8 [H, W, 3] RGB picture, the right way up.
+    """Returns uint8 [H, W, 3] RGB image, the right way up.
 
     Transparent parts are shown on white, as a web page would. 16-bit gray keeps its upper 8 bits.
     CMYK is converted without its color profile.
@@ -106,15 +106,15 @@ def decode(
 
 
 def resize(pixels: np.ndarray, size: int, how: str = "squash") -> np.ndarray:
-    """uint8 [size, size, 3] picture, antialiased in both directions.
+    """Returns uint8 [size, size, 3] image, antialiased in both directions.
 
-    Bicubic, as the usual Frechet distance protocol resizes: pictures that are compared have then
+    Bicubic, as the usual Frechet distance protocol resizes: images that are compared have then
     gone through one filter. Lanczos overshoots more at edges.
 
     Args:
       pixels: uint8 [H, W, 3].
       size: pixels a side, >= 1.
-      how: squash takes the whole picture, whatever its shape, as the report did; center_crop the
+      how: squash takes the whole image, whatever its shape, as the report did; center_crop the
         largest square in its middle.
 
     Reference: Parmar et al., On Aliased Resizing, arXiv:2104.11222.
@@ -237,7 +237,7 @@ def _to_8_bits(gray: np.ndarray) -> np.ndarray:
 
 
 def _orientation(picture: Image.Image) -> int:
-    with contextlib.suppress(Exception):  # Broken EXIF says nothing about the picture.
+    with contextlib.suppress(Exception):  # Broken EXIF says nothing about the image.
         return int(picture.getexif().get(_ORIENTATION, 1))
     return 1
 

@@ -1,4 +1,4 @@
-"""The "photo no longer available" picture: one small flat file under many photographs' names.
+"""The "photo no longer available" image: one small flat file under many photographs' names.
 
 It decodes well and has nothing to do with the caption. It is known by its look (a few gray letters
 on light gray, as Flickr's), and, whatever its look, by being repeated: the same bytes under several
@@ -47,7 +47,7 @@ def repeated_files(
 
 
 def is_flat(pixels: np.ndarray) -> bool:
-    """Whether one color fills more than half of the picture.
+    """Returns whether one color fills more than half of the image.
 
     Args:
       pixels: uint8 [H, W, 3].
@@ -56,7 +56,8 @@ def is_flat(pixels: np.ndarray) -> bool:
 
 
 def looks_unavailable(pixels: np.ndarray) -> bool:
-    """Whether it looks like Flickr's "photo no longer available": gray letters on light gray.
+    """Returns whether it looks like Flickr's "photo no longer available": gray letters on light
+    gray.
 
     White grounds are not taken for it: drawings and logos have them.
 

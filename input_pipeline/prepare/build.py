@@ -1,140 +1,111 @@
-"""The verb prepare: pictures and captions become a data set of shards."""
+"""Images and captions made into a data set of shards."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import difflib
+import dataclasses
 import importlib
-import itertools
 import os
 import pkgutil
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from input_pipeline import sources
-from input_pipeline.errors import UserError
+from input_pipeline.dataset import folder as dataset_folder
+from input_pipeline.errors import UserError, did_you_mean
+from input_pipeline.extensions import import_extension, is_extension
+from input_pipeline.prepare import options as choices
+from input_pipeline.prepare.options import PrepareOptions
+from input_pipeline.prepare.splits import plan
 from input_pipeline.text.sentence_encoders import Identity
 
 if TYPE_CHECKING:
     from input_pipeline.prepare.convert import Conversion
     from input_pipeline.prepare.write import Counts
 
-HELP = "Turn pictures and captions into a data set: checked, resized, tokenised, in shards."
-EXAMPLE = """
-t2igan prepare --source=hdf5 --captions=train.h5 --images=IMAGES \\
-    --word_vectors=glove.6B.200d.txt --image_size=64 --out=DATASET
-t2igan prepare --source=folder --images=IMAGES --sentence_encoder=minilm --out=DATASET
-"""
-
-_NOT_SOURCES = ("base", "grouping")
+_NOT_SOURCES = ("base",)
 
 
 def source_names() -> list[str]:
-    """What `--source` may be: the modules in `sources/`."""
+    """Returns the sources that ship with the package: the modules in `sources/`."""
     found = pkgutil.iter_modules(sources.__path__)
     return [module.name for module in found if module.name not in _NOT_SOURCES]
 
 
-def add_flags(parser: argparse.ArgumentParser, words: Sequence[str] = ()) -> None:
-    """Adds the flags that every source has, and those of the source that `words` name."""
-    names = ", ".join(source_names())
-    add = parser.add_argument
-    add("--source", metavar="NAME", help=f"{names}; `--source=NAME --help` shows its own flags")
-    add("--out", metavar="DATASET", help="folder to make")
-    add("--overwrite", action="store_true", help="replace a data set there, once this is complete")
-    add("--image_size", type=int, default=64, help="pixels a side (default %(default)s)")
-    add("--resize", default="squash", help="squash (default) or center_crop")
-    add("--word_vectors", metavar="FILE", help="GloVe text file; without: drawn from the seed")
-    add("--word_vector_dim", type=int, help="numbers a word where they are drawn (default 200)")
-    add("--vocab_size", type=int, help="words where the source has no list (default 1004)")
-    add("--caption_length", type=int, help="codes a caption, start and end included (default 17)")
-    add(
-        "--sentence_encoder",
-        metavar="NAME",
-        help="store an embedding of each caption: minilm, or your own module:attribute, a callable "
-        "from a list of texts to an array [n, E]",
-    )
-    add("--validation_fraction", type=float, help="part of train (default 0.15)")
-    add("--test_fraction", type=float, help="part of train (default 0)")
-    add("--seed", type=int, default=0, help="of the division and drawn vectors (default 0)")
-    add("--workers", type=int, help="threads (default: one a processor)")
-    add("--shard_size", type=int, help="images a shard (default: 2000, fewer if they are large)")
-    name = _chosen_source(words)
-    if name is not None:
-        group = parser.add_argument_group(f"--source={name}")
-        source_module(name).add_flags(group)
-
-
-def _chosen_source(words: Sequence[str]) -> str | None:
-    """The value of the last `--source=NAME` or `--source NAME`."""
-    chosen = None
-    for word, following in itertools.zip_longest(words, words[1:]):
-        flag, equals, value = word.partition("=")
-        if flag == "--source":
-            chosen = value if equals else following
-    return chosen
-
-
 def source_module(name: str) -> ModuleType:
-    """The module of a source.
+    """Returns the module of a source: `add_flags(group)` and `open_source(flags) -> Source`.
 
     Raises:
       UserError: there is none of the name.
     """
-    names = source_names()
-    if name not in names:
-        near = difflib.get_close_matches(name, names, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise UserError(f"--source={name}: {', '.join(names)} are allowed{hint}")
-    return importlib.import_module(f"{sources.__name__}.{name}")
+    known = source_names()
+    if name in known:
+        return importlib.import_module(f"{sources.__name__}.{name}")
+    if is_extension(name):
+        return import_extension(name, "open_source", f"--source={name}")
+    raise UserError(
+        f"--source={name}: {', '.join(known)} are allowed, and modules of your own "
+        f"(my_pkg.source){did_you_mean(name, known)}"
+    )
 
 
-def main(args: argparse.Namespace) -> None:
-    """Makes the data set and prints what is in it.
+def source_defaults(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the given options with the defaults of the source's own flags.
 
     Raises:
-      UserError: a flag or a file is not as it should be, or no image can be used.
+      UserError: there is no such source, or an option that neither it nor `prepare` has.
     """
-    from input_pipeline.dataset import folder as dataset_folder
-    from input_pipeline.prepare import options as choices
-    from input_pipeline.prepare.write import plan, write_records
+    parser = argparse.ArgumentParser(add_help=False)
+    source_module(name).add_flags(parser)
+    defaults = {action.dest: action.default for action in parser._actions}
+    known = {*defaults, *(field.name for field in dataclasses.fields(PrepareOptions))}
+    for option in given:
+        if option not in known:
+            raise UserError(f"prepare has no option {option}{did_you_mean(option, known)}")
+    return defaults | dict(given)
 
-    _check_flags(args)
-    with (
-        _terminated_cleanly(),
-        dataset_folder.building(Path(args.out), args.overwrite) as folder,
-    ):
-        encoder = choices.sentence_encoder(args)
-        source = source_module(args.source).open_source(args)
-        division = choices.division(args, source)
-        vocabulary = choices.vocabulary(args, source, division)
-        table, missing = choices.word_vectors(args, vocabulary)
-        conversion = choices.conversion(args, source, vocabulary, encoder)
-        tally = write_records(
+
+def prepare(options: PrepareOptions) -> dict[str, Any]:
+    """Returns the report of a data set after making it, whole or not at all.
+
+    Raises:
+      UserError: an option or a file is not as it should be, or no image can be used.
+    """
+    from input_pipeline.prepare.write import write_records
+
+    _check(options)
+    out = Path(options.out)
+    with _terminated_cleanly(), dataset_folder.building(out, options.overwrite) as folder:
+        encoder = choices.sentence_encoder(options)
+        source = source_module(options.source).open_source(options.flags_of_source())
+        division = choices.division(options, source)
+        vocabulary = choices.vocabulary(options, source, division)
+        table, missing = choices.word_vectors(options, vocabulary)
+        conversion = choices.conversion(options, source, vocabulary, encoder)
+        counts = write_records(
             folder,
             source,
             plan(source.splits(), division),
             conversion,
-            shard_size=choices.shard_size(args),
-            workers=args.workers or _processors(),
+            shard_size=choices.shard_size(options),
+            workers=options.workers or _processors(),
         )
-        _refuse_nothing(tally)
-        report = _report(args, conversion, tally)
-        report["word_vectors"] = _word_vector_report(args, table.shape[1], missing)
+        _refuse_nothing(counts)
+        report = _report(options, conversion, counts)
+        report["word_vectors"] = _word_vector_report(options, table.shape[1], missing)
         if encoder is not None:
             report["sentence_encoder"] = encoder.identity.to_json()
-        report = dataset_folder.finish(folder, vocabulary.to_json(), table, report)
-    print(_summary(Path(args.out), report))
+        return dataset_folder.finish(folder, vocabulary.to_json(), table, report)
 
 
-def _check_flags(args: argparse.Namespace) -> None:
+def _check(options: PrepareOptions) -> None:
     for flag, example in (("source", "shapes"), ("out", "DATASET")):
-        if not getattr(args, flag):
+        if not getattr(options, flag):
             raise UserError(f"prepare needs --{flag}, e.g. --{flag}={example}")
     ranges = {
         "image_size": (4, 2048),
@@ -145,12 +116,12 @@ def _check_flags(args: argparse.Namespace) -> None:
         "shard_size": (1, 100_000),
     }
     for flag, (low, high) in ranges.items():
-        value = getattr(args, flag)
+        value = getattr(options, flag)
         if value is not None and not low <= value <= high:
             raise UserError(f"--{flag}={value}: {low} to {high} are allowed")
-    if args.resize not in ("squash", "center_crop"):
-        raise UserError(f"--resize={args.resize}: squash and center_crop are allowed")
-    if args.word_vectors and args.word_vector_dim:
+    if options.resize not in ("squash", "center_crop"):
+        raise UserError(f"--resize={options.resize}: squash and center_crop are allowed")
+    if options.word_vectors and options.word_vector_dim:
         raise UserError("--word_vector_dim is for vectors that are drawn: leave out one of the two")
 
 
@@ -177,41 +148,42 @@ def _processors() -> int:
     return os.cpu_count() or 1
 
 
-def _refuse_nothing(tally: Counts) -> None:
-    if tally.examples["train"]:
+def _refuse_nothing(counts: Counts) -> None:
+    if counts.examples["train"]:
         return
-    where = "for the split train" if tally.examples else "at all"
+    where = "for the split train" if counts.examples else "at all"
     raise UserError(
-        f"no image can be used {where}: rejected {tally.rejected_text() or 'none'}; check the "
+        f"no image can be used {where}: rejected {counts.rejected_text() or 'none'}; check the "
         "folder of the images and that its files belong to the captions"
     )
 
 
-def _report(args: argparse.Namespace, conversion: Conversion, tally: Counts) -> dict[str, Any]:
+def _report(options: PrepareOptions, conversion: Conversion, counts: Counts) -> dict[str, Any]:
     return {
-        "examples": tally.examples.total(),
-        "captions": tally.captions.total(),
-        "rejected": dict(tally.rejected.most_common()),
+        "examples": counts.examples.total(),
+        "captions": counts.captions.total(),
+        "rejected": dict(counts.rejected.most_common()),
         "splits": {
-            name: {"examples": count, "captions": tally.captions[name]}
-            for name, count in tally.examples.items()
+            name: {"examples": count, "captions": counts.captions[name]}
+            for name, count in counts.examples.items()
         },
         "image_size": conversion.image_size,
         "caption_length": conversion.caption_length,
         "vocab_size": len(conversion.vocabulary),
-        "source": args.source,
+        "source": options.source,
         "resize": conversion.resize,
-        "seed": args.seed,
+        "seed": options.seed,
     }
 
 
-def _word_vector_report(args: argparse.Namespace, dim: int, missing: list[str]) -> dict[str, Any]:
-    if args.word_vectors:
-        return {"file": Path(args.word_vectors).name, "dim": dim, "words_without": missing}
-    return {"file": None, "drawn_from_seed": args.seed, "dim": dim, "words_without": []}
+def _word_vector_report(options: PrepareOptions, dim: int, missing: list[str]) -> dict[str, Any]:
+    if options.word_vectors:
+        return {"file": Path(options.word_vectors).name, "dim": dim, "words_without": missing}
+    return {"file": None, "drawn_from_seed": options.seed, "dim": dim, "words_without": []}
 
 
-def _summary(out: Path, report: dict[str, Any]) -> str:
+def summary(options: PrepareOptions, report: dict[str, Any]) -> str:
+    """Returns what a report says, in a few lines."""
     splits = ", ".join(f"{name} {size['examples']:,}" for name, size in report["splits"].items())
     rejected = ", ".join(f"{count:,} {reason}" for reason, count in report["rejected"].items())
     size = report["image_size"]
@@ -219,7 +191,7 @@ def _summary(out: Path, report: dict[str, Any]) -> str:
     sentences = [f"sentences: {Identity.from_json(encoder)}"] if encoder else []
     return "\n".join(
         [
-            f"{out}: {report['examples']:,} images of {size}x{size} pixels ({splits}), "
+            f"{options.out}: {report['examples']:,} images of {size}x{size} pixels ({splits}), "
             f"{report['captions']:,} captions",
             f"rejected: {rejected + ' (rejected.csv lists them)' if rejected else 'none'}",
             f"words: {report['vocab_size']:,}, the special ones included; "

@@ -5,7 +5,6 @@ from __future__ import annotations
 import collections
 import concurrent.futures
 import dataclasses
-import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
@@ -34,45 +33,6 @@ class Rejection:
 
 
 @dataclasses.dataclass(frozen=True)
-class SplitAssignment:
-    """Which of three splits an image belongs to: by a hash, so that memory holds no list.
-
-    An image stays where it is when others come or go. The test images are the same whatever the
-    part that is kept for validation.
-
-    Attributes:
-      seed: another one divides anew.
-      validation: part of the images, 0 to 1.
-      test: part of the images, 0 to 1.
-    """
-
-    seed: int
-    validation: float
-    test: float
-
-    def split_of(self, key: str) -> str:
-        """train, validation or test."""
-        place = key_hash(f"{self.seed}:{key}") / 2**64
-        if place < self.test:
-            return "test"
-        return "validation" if place < self.test + self.validation else "train"
-
-    def parts(self) -> dict[str, float]:
-        """Part of the images that each split gets."""
-        return {
-            "train": 1 - self.validation - self.test,
-            "validation": self.validation,
-            "test": self.test,
-        }
-
-
-def key_hash(key: str) -> int:
-    """64 bits that stand for a key."""
-    data = key.encode("utf-8", "surrogatepass")
-    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little")
-
-
-@dataclasses.dataclass(frozen=True)
 class Conversion:
     """How an example becomes a record.
 
@@ -98,7 +58,7 @@ class Conversion:
         return self.sentence_encoder.identity.dim if self.sentence_encoder else 0
 
     def record(self, example: Example) -> Record:
-        """The record of an example.
+        """Returns the record of an example.
 
         Raises:
           Rejected: its image cannot be used, or no caption has a word.
@@ -122,7 +82,7 @@ class Conversion:
         return np.array(rows, CODE_DTYPE).reshape(-1, self.caption_length)
 
     def sentences(self, captions: tuple[str, ...] | np.ndarray) -> list[str]:
-        """The captions of a record as texts; codes in words, without those that have none."""
+        """Returns the captions of a record as texts; codes as words, empty ones left out."""
         kept = with_words(captions)
         if isinstance(kept, np.ndarray):
             return [self.vocabulary.decode(row[row != UNK]) for row in kept]
@@ -130,7 +90,7 @@ class Conversion:
 
 
 def with_words(captions: tuple[str, ...] | np.ndarray) -> tuple[str, ...] | np.ndarray:
-    """The captions, texts or int [n, L] codes, that have a word in them."""
+    """Returns the captions, texts or int [n, L] codes, that have a word in them."""
     if isinstance(captions, np.ndarray):
         return captions[(captions > END).any(axis=1)]
     return tuple(caption for caption in captions if tokenize(caption))
@@ -149,7 +109,7 @@ def convert(
     wanted: Callable[[str], bool],
     workers: int,
 ) -> Iterator[list[Record | Rejection]]:
-    """Records and refusals of a split, some at a time, in the source's order.
+    """Returns records and refusals of a split, some at a time, in the source's order.
 
     Memory is bounded by the number of workers: they are a few tasks ahead at most.
 

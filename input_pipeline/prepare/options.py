@@ -1,10 +1,12 @@
-"""What prepare's flags and the source together decide, before the first image is decoded."""
+"""The options of `prepare`, and what they and the source decide before an image is decoded."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -12,7 +14,8 @@ from tqdm import tqdm
 from input_pipeline.errors import UserError
 from input_pipeline.images.decode import Rejected
 from input_pipeline.images.placeholders import repeated_files
-from input_pipeline.prepare.convert import Conversion, SplitAssignment
+from input_pipeline.prepare.convert import Conversion
+from input_pipeline.prepare.splits import SplitAssignment
 from input_pipeline.sources.base import Example, Source
 from input_pipeline.text import vocabulary as vocabularies
 from input_pipeline.text import word_vectors as tables
@@ -26,16 +29,68 @@ DEFAULT_PARTS = {"validation": 0.15, "test": 0.0}
 _SHARD_BYTES = 64 * 1024 * 1024
 
 
-def division(args: argparse.Namespace, source: Source) -> SplitAssignment:
-    """How the images of train are divided into the splits that the source lacks.
+@dataclasses.dataclass(frozen=True)
+class PrepareOptions:
+    """How a data set is made.
+
+    Attributes:
+      source: name of a kind of input, or of a module of your own.
+      out: folder to make.
+      overwrite: replace a data set there, once this one is complete.
+      image_size: S, pixels a side.
+      resize: squash or center_crop.
+      word_vectors: GloVe text file; None draws vectors from the seed.
+      word_vector_dim: numbers a word where vectors are drawn.
+      vocab_size: words where the source has no list.
+      caption_length: codes a caption, start and end included.
+      sentence_encoder: name of the encoder whose embeddings are stored, or None.
+      validation_fraction: part of train.
+      test_fraction: part of train.
+      seed: of the split assignment and of drawn vectors.
+      workers: threads; None for one a processor.
+      shard_size: images a shard; None for 2000, fewer if they are large.
+      source_flags: the source's own.
+    """
+
+    source: str = ""
+    out: str = ""
+    overwrite: bool = False
+    image_size: int = 64
+    resize: str = "squash"
+    word_vectors: str | None = None
+    word_vector_dim: int | None = None
+    vocab_size: int | None = None
+    caption_length: int | None = None
+    sentence_encoder: str | None = None
+    validation_fraction: float | None = None
+    test_fraction: float | None = None
+    seed: int = 0
+    workers: int | None = None
+    shard_size: int | None = None
+    source_flags: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> PrepareOptions:
+        """Returns options of values by name; those that are no field are the source's own."""
+        names = {field.name for field in dataclasses.fields(cls)}
+        own = {name: value for name, value in values.items() if name not in names}
+        return cls(**{name: values[name] for name in names & values.keys()}, source_flags=own)
+
+    def flags_of_source(self) -> argparse.Namespace:
+        """Returns what a source's `open_source` takes: its own flags, and these options."""
+        return argparse.Namespace(**vars(self) | dict(self.source_flags))
+
+
+def division(options: PrepareOptions, source: Source) -> SplitAssignment:
+    """Returns how the images of train are divided into the splits that the source lacks.
 
     Raises:
       UserError: a part is out of range, or of a split that the source has.
     """
     names = source.splits()
     if not names.get("train"):
-        raise UserError(f"--source={args.source} has no image for the split train")
-    parts = {"validation": args.validation_fraction, "test": args.test_fraction}
+        raise UserError(f"--source={options.source} has no image for the split train")
+    parts = {"validation": options.validation_fraction, "test": options.test_fraction}
     for name, part in parts.items():
         if part is not None and not 0 <= part < 1:
             raise UserError(f"--{name}_fraction={part}: 0 to 1 is allowed, 1 excluded")
@@ -49,21 +104,23 @@ def division(args: argparse.Namespace, source: Source) -> SplitAssignment:
     }
     if sum(parts.values()) >= 1:
         raise UserError("--validation_fraction and --test_fraction leave nothing to train on")
-    return SplitAssignment(args.seed, **parts)
+    return SplitAssignment(options.seed, **parts)
 
 
-def vocabulary(args: argparse.Namespace, source: Source, division: SplitAssignment) -> Vocabulary:
-    """The source's own words, or the most frequent ones of the captions that stay in train.
+def vocabulary(options: PrepareOptions, source: Source, division: SplitAssignment) -> Vocabulary:
+    """Returns the source's own words, or the most frequent ones of the captions that stay in train.
 
     Raises:
       UserError: the size is out of range, or the source brings its words.
     """
     if source.vocabulary is not None:
-        if args.vocab_size is not None:
-            raise UserError(f"--vocab_size: --source={args.source} brings its own words; leave out")
+        if options.vocab_size is not None:
+            raise UserError(
+                f"--vocab_size: --source={options.source} brings its own words; leave out"
+            )
         return source.vocabulary
     captions = _train_captions(source, division)
-    return vocabularies.build(captions, args.vocab_size or DEFAULT_VOCAB_SIZE)
+    return vocabularies.build(captions, options.vocab_size or DEFAULT_VOCAB_SIZE)
 
 
 def _train_captions(source: Source, division: SplitAssignment) -> Iterator[str]:
@@ -78,56 +135,57 @@ def _train_captions(source: Source, division: SplitAssignment) -> Iterator[str]:
             yield from example.captions
 
 
-def word_vectors(args: argparse.Namespace, vocabulary: Vocabulary) -> tuple[np.ndarray, list[str]]:
-    """float32 [V, D] table, from a file or drawn, and the words that the file does not have.
+def word_vectors(options: PrepareOptions, vocabulary: Vocabulary) -> tuple[np.ndarray, list[str]]:
+    """Returns float32 [V, D] table, from a file or drawn, and the words that the file does not
+    have.
 
     Raises:
       UserError: the file is not as it should be.
     """
-    if args.word_vectors:
-        return tables.load(Path(args.word_vectors), vocabulary)
-    return tables.random_table(vocabulary, args.word_vector_dim or DEFAULT_DIM, args.seed), []
+    if options.word_vectors:
+        return tables.load(Path(options.word_vectors), vocabulary)
+    return tables.random_table(vocabulary, options.word_vector_dim or DEFAULT_DIM, options.seed), []
 
 
-def sentence_encoder(args: argparse.Namespace) -> SentenceEncoder | None:
-    """The encoder that is asked for, or None.
+def sentence_encoder(options: PrepareOptions) -> SentenceEncoder | None:
+    """Returns the encoder that is asked for, or None.
 
     Raises:
       UserError: there is no such encoder, or it does not encode.
     """
-    return open_encoder(args.sentence_encoder) if args.sentence_encoder else None
+    return open_encoder(options.sentence_encoder) if options.sentence_encoder else None
 
 
 def conversion(
-    args: argparse.Namespace,
+    options: PrepareOptions,
     source: Source,
     vocabulary: Vocabulary,
     encoder: SentenceEncoder | None = None,
 ) -> Conversion:
-    """How examples become records; reads small image files once, to know those that repeat.
+    """Returns how examples become records; reads small image files once, to know those that repeat.
 
     Raises:
       UserError: the caption length is not the one that the source's codes have.
     """
     return Conversion(
-        image_size=args.image_size,
-        resize=args.resize,
+        image_size=options.image_size,
+        resize=options.resize,
         vocabulary=vocabulary,
-        caption_length=_caption_length(args, source),
+        caption_length=_caption_length(options, source),
         placeholders=_placeholders(source),
         sentence_encoder=encoder,
     )
 
 
-def _caption_length(args: argparse.Namespace, source: Source) -> int:
+def _caption_length(options: PrepareOptions, source: Source) -> int:
     if source.vocabulary is None:
-        return args.caption_length or DEFAULT_CAPTION_LENGTH
+        return options.caption_length or DEFAULT_CAPTION_LENGTH
     first = next(iter(source.examples("train", 0, 1)))
     length = int(first.captions.shape[1])
-    if args.caption_length not in (None, length):
+    if options.caption_length not in (None, length):
         raise UserError(
-            f"--caption_length={args.caption_length}: the captions of --source={args.source} have "
-            f"{length} codes; leave it out"
+            f"--caption_length={options.caption_length}: the captions of "
+            f"--source={options.source} have {length} codes; leave it out"
         )
     return length
 
@@ -159,6 +217,6 @@ def _all_examples(source: Source) -> Iterator[Example]:
                 yield example
 
 
-def shard_size(args: argparse.Namespace) -> int:
-    """Images in a shard; TFDS holds one shard's in memory."""
-    return args.shard_size or max(64, min(2000, _SHARD_BYTES // (3 * args.image_size**2)))
+def shard_size(options: PrepareOptions) -> int:
+    """Returns images in a shard; TFDS holds one shard's in memory."""
+    return options.shard_size or max(64, min(2000, _SHARD_BYTES // (3 * options.image_size**2)))

@@ -1,6 +1,6 @@
 """Records -> ArrayRecord shards, as a TFDS data set, without TensorFlow.
 
-Imports tensorflow_datasets: import this module where shards are written, not at the top of a verb.
+Imports tensorflow_datasets, which takes a second: import this module where shards are written.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _WRITER_OPTIONS = "group_size:1,uncompressed"
 def features(
     image_size: int, caption_length: int, sentence_dim: int = 0
 ) -> tfds.features.FeaturesDict:
-    """The TFDS features of a record: key, image uint8 [S, S, 3], captions uint16 [n, L].
+    """Returns the TFDS features of a record: key, image uint8 [S, S, 3], captions uint16 [n, L].
 
     Where `sentence_dim` is not 0, sentences float16 [n, E] too. The arrays are stored as raw bytes:
     TFDS would otherwise widen every code to eight bytes.

@@ -6,11 +6,10 @@ import array
 import collections
 import contextlib
 import csv
-import dataclasses
 import itertools
 import math
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
 
@@ -20,50 +19,12 @@ from tqdm import tqdm
 from input_pipeline.dataset import folder as dataset_folder
 from input_pipeline.dataset.records import Record
 from input_pipeline.errors import UserError
-from input_pipeline.prepare.convert import Conversion, Rejection, SplitAssignment, convert, key_hash
+from input_pipeline.prepare.convert import Conversion, Rejection, convert
+from input_pipeline.prepare.splits import Split, key_hash
 from input_pipeline.sources.base import Source
 
 _KEYS = "keys.tmp"
 _KEYS_IN_MEMORY = 1 << 16
-
-
-@dataclasses.dataclass(frozen=True)
-class Split:
-    """One split of the data set to be.
-
-    Attributes:
-      name: train, validation, test, or the source's own.
-      source_split: the source's split that its images come from.
-      wanted: whether an image of that split, by its key, is one of its.
-      expected: number of images before any is rejected, about.
-    """
-
-    name: str
-    source_split: str
-    wanted: Callable[[str], bool]
-    expected: int
-
-
-def plan(sizes: Mapping[str, int], division: SplitAssignment) -> list[Split]:
-    """The splits to make: the source's own, and train divided into those that it lacks.
-
-    Args:
-      sizes: number of images in each of the source's splits.
-      division: how train is divided; parts that the source has are zero.
-    """
-    divided = [
-        Split(name, "train", _belongs(division, name), math.ceil(part * sizes["train"]))
-        for name, part in division.parts().items()
-        if part
-    ]
-    own = [
-        Split(name, name, lambda key: True, size) for name, size in sizes.items() if name != "train"
-    ]
-    return divided + own
-
-
-def _belongs(division: SplitAssignment, name: str) -> Callable[[str], bool]:
-    return lambda key: division.split_of(key) == name
 
 
 class Counts:
@@ -92,7 +53,7 @@ class Counts:
             self.captions[split] += len(outcome.captions)
 
     def rejected_text(self) -> str:
-        """The reasons and their counts in words: `12 missing, 3 html`."""
+        """Returns the reasons and their counts in words: `12 missing, 3 html`."""
         return ", ".join(f"{count:,} {reason}" for reason, count in self.rejected.most_common())
 
 
@@ -114,7 +75,7 @@ class SeenKeys:
             self._flush()
 
     def any_twice(self) -> bool:
-        """Whether two keys were the same (or, 1 in a million for 6 million keys, seem so)."""
+        """Returns whether two keys were equal (for 6 million keys 1 in a million is wrong)."""
         self._flush()
         if not self._path.stat().st_size:
             return False
@@ -139,7 +100,7 @@ def write_records(
     shard_size: int,
     workers: int,
 ) -> Counts:
-    """What was written into `folder`: all splits' shards, and `rejected.csv`.
+    """Returns what was written into `folder`: all splits' shards, and `rejected.csv`.
 
     Memory is that of one shard and of the examples in work, whatever the number of images.
 
@@ -152,7 +113,7 @@ def write_records(
     total = sum(source.splits().values())
     with contextlib.ExitStack() as stack:
         listing = (folder / dataset_folder.REJECTED).open("w", encoding="utf-8", newline="")
-        tally = Counts(stack.enter_context(listing))
+        counts = Counts(stack.enter_context(listing))
         keys = SeenKeys(folder / _KEYS)
         # In a log file every showing is a line.
         interval = 0.1 if sys.stderr.isatty() else 10
@@ -163,7 +124,7 @@ def write_records(
             outcomes = convert(
                 source, split.source_split, conversion, wanted=split.wanted, workers=workers
             )
-            records = _counted(outcomes, split.name, tally, keys, bar)
+            records = _counted(outcomes, split.name, counts, keys, bar)
             stack.enter_context(contextlib.closing(outcomes))
             stack.enter_context(contextlib.closing(records))
             shards[split.name] = _cut(records, split.expected, shard_size)
@@ -177,25 +138,25 @@ def write_records(
     if keys.any_twice():
         raise UserError(f"--source={source.name} gave two images of one split the same key")
     (folder / _KEYS).unlink()
-    _compare_counts(tally, written, total)
-    return tally
+    _compare_counts(counts, written, total)
+    return counts
 
 
 def _counted(
     outcomes: Iterable[list[Record | Rejection]],
     split: str,
-    tally: Counts,
+    counts: Counts,
     keys: SeenKeys,
     bar: tqdm,
 ) -> Iterator[Record]:
     """The records among the outcomes, everything noted on the way."""
     for batch in outcomes:
         for outcome in batch:
-            tally.add(split, outcome)
+            counts.add(split, outcome)
             if isinstance(outcome, Record):
                 keys.add(f"{split}\0{outcome.key}")
                 yield outcome
-        bar.set_postfix(rejected=tally.rejected.total(), refresh=False)
+        bar.set_postfix(rejected=counts.rejected.total(), refresh=False)
         bar.update(len(batch))
 
 
@@ -205,13 +166,13 @@ def _cut(records: Iterator[Record], expected: int, size: int) -> list[Iterator[R
     return [*(itertools.islice(records, size) for _ in range(full)), records]
 
 
-def _compare_counts(tally: Counts, written: Mapping[str, Sequence[int]], total: int) -> None:
+def _compare_counts(counts: Counts, written: Mapping[str, Sequence[int]], total: int) -> None:
     in_shards = {name: sum(lengths) for name, lengths in written.items()}
-    if in_shards != dict(tally.examples):
+    if in_shards != dict(counts.examples):
         raise RuntimeError(
-            f"counted {dict(tally.examples)} images, but the shards hold {in_shards}"
+            f"counted {dict(counts.examples)} images, but the shards hold {in_shards}"
         )
-    seen = tally.examples.total() + tally.rejected.total()
+    seen = counts.examples.total() + counts.rejected.total()
     if seen != total:
         raise UserError(
             f"the source named {total} images at first and {seen} in the end; leave its files "

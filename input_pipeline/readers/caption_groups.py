@@ -58,7 +58,7 @@ class CaptionGroups:
         return self._count
 
     def read(self, start: int, stop: int) -> Iterator[tuple[Key, str, list[Caption]]]:
-        """(key, name, captions) of images `start` to `stop`."""
+        """Yields (key, name, captions) of images `start` to `stop`."""
         query = (
             "SELECT position, key, name, text FROM image LEFT JOIN caption USING (position) "
             "WHERE position >= ? AND position < ? ORDER BY position, caption.rowid"
@@ -75,7 +75,7 @@ class CaptionGroups:
                 yield name
 
     def captions(self) -> Iterator[Caption]:
-        """Every caption, image by image."""
+        """Yields every caption, image by image."""
         with scratch.database(self._path) as database:
             for (text,) in database.execute("SELECT text FROM caption ORDER BY rowid"):
                 yield text

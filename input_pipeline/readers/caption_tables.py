@@ -19,7 +19,7 @@ _MAX_LINE = 1 << 20
 
 
 def read_table(path: Path) -> Iterator[tuple[str, str]]:
-    """(file name, caption) of each row, in the file's order.
+    """Yields (file name, caption) of each row, in the file's order.
 
     A name whose captions are an empty list comes once, with an empty caption.
 

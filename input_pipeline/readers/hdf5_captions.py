@@ -1,4 +1,4 @@
-"""The report's HDF5 files: captions as word codes, image numbers, URLs, words.
+"""The student report's HDF5 files: captions as word codes, image numbers, URLs, words.
 
 The files come from elsewhere: `hdf5_reader`, in a process of its own, opens and checks them.
 """
@@ -99,7 +99,7 @@ class CaptionFile:
         self._errors.close()
 
     def urls(self) -> Iterator[str]:
-        """Each URL in turn, once; bytes that are no UTF-8 become U+FFFD.
+        """Yields each URL in turn, once; bytes that are no UTF-8 become U+FFFD.
 
         Raises:
           UserError: the file is damaged.
@@ -110,7 +110,7 @@ class CaptionFile:
             yield from piece
 
     def rows(self, words: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """(index, codes) of the captions, in pieces: int64 [n] 0-based URL, uint16 [n, L].
+        """Yields (index, codes) of the captions, in pieces: int64 [n] 0-based URL, uint16 [n, L].
 
         Image numbers count from 1, as the layout says; where 0 occurs, from 0. URLs not yet read
         are passed over.

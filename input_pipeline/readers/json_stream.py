@@ -17,7 +17,8 @@ _SPACE = " \t\r\n"
 
 
 def elements(path: Path, key: str) -> Iterator[Any]:
-    """The elements of the list that a file's object has under `key`; other keys are passed over.
+    """Yields the elements of the list that a file's object has under `key`; other keys are passed
+    over.
 
     Args:
       path: a JSON file: one object, read from its start each time.
@@ -79,12 +80,12 @@ class _Text:
         self._ended = False
 
     def bad(self, what: str) -> UserError:
-        """The error that says what is there instead of what is expected."""
+        """Returns the error that says what is there instead of what is expected."""
         position = self._passed + self._at
         return UserError(f"{self._path} is not as expected: {what} before character {position:,}")
 
     def peek(self) -> str:
-        """The next character that is no space; empty at the end."""
+        """Returns the next character that is no space; empty at the end."""
         while True:
             while self._at < len(self._buffer):
                 if self._buffer[self._at] not in _SPACE:
@@ -101,13 +102,13 @@ class _Text:
         self._at += 1
 
     def comma(self, end: str) -> bool:
-        """Whether another element follows, after passing over `,` or `end`."""
+        """Returns whether another element follows, after passing over `,` or `end`."""
         more = self.peek() == ","
         self.expect("," if more else end)
         return more
 
     def value(self) -> Any:
-        """The next value."""
+        """Returns the next value."""
         self.peek()
         size = 4096
         while True:

@@ -1,4 +1,4 @@
-"""What every kind of input yields, and what it must be able to say about itself."""
+"""The protocol of a source: examples, splits and captions."""
 
 from __future__ import annotations
 
@@ -52,11 +52,11 @@ class Source(Protocol):
         ...
 
     def captions(self, split: str) -> Iterator[str]:
-        """Every caption of a split, for building a vocabulary."""
+        """Returns every caption of a split, for building a vocabulary."""
         ...
 
 
 def is_inside(name: str) -> bool:
-    """Whether a file name that data gives cannot lead out of the folder it is joined to."""
+    """Returns whether a file name that data gives cannot lead out of the folder it is joined to."""
     path = PurePosixPath(name)
     return bool(path.parts) and not path.is_absolute() and ".." not in path.parts

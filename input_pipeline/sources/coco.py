@@ -42,7 +42,7 @@ def _prefix(split: str) -> str:
 
 
 def open_source(args: argparse.Namespace) -> CocoSource:
-    """The source that the flags name, its captions gathered by image.
+    """Returns the source that the flags name, its captions gathered by image.
 
     Raises:
       UserError: a file or folder is missing or not what it should be.
@@ -89,7 +89,7 @@ class CocoSource:
             yield Example(f"{number}_{name}", image, tuple(captions), file=name)
 
     def captions(self, split: str) -> Iterator[str]:
-        """Every caption of a split."""
+        """Returns every caption of a split."""
         return self._splits[split][1].captions()
 
 

@@ -34,7 +34,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def open_source(args: argparse.Namespace) -> FolderSource | TableSource:
-    """The source that the flags name.
+    """Returns the source that the flags name.
 
     Raises:
       UserError: the folder or the table is missing or not what it should be.
@@ -81,7 +81,7 @@ class TableSource:
             yield Example(name, image, tuple(captions))
 
     def captions(self, split: str) -> Iterator[str]:
-        """Every caption of the table."""
+        """Returns every caption of the table."""
         return self._groups.captions()
 
 
@@ -128,7 +128,7 @@ class FolderSource:
                 yield self._example(os.fsdecode(data), is_image)
 
     def captions(self, split: str) -> Iterator[str]:
-        """Every caption."""
+        """Yields every caption."""
         for example in self.examples(split, 0, self._count):
             yield from example.captions
 

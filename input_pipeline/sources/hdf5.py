@@ -1,4 +1,4 @@
-"""The report's HDF5 files beside a folder of the images that their URLs name.
+"""The student report's HDF5 files beside a folder of the images that their URLs name.
 
     t2igan prepare --source=hdf5 --captions=FILE.h5 --images=DIR --out=DATASET
 
@@ -37,7 +37,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def open_source(args: argparse.Namespace) -> Hdf5Source:
-    """The source that the flags name, its captions gathered by image.
+    """Returns the source that the flags name, its captions gathered by image.
 
     Raises:
       UserError: a file or folder is missing or not what it should be.
@@ -71,7 +71,7 @@ class _Split:
 
 
 class Hdf5Source:
-    """Images and word codes of the report's files; see `sources.base.Source`.
+    """Images and word codes of the StackGAN baseline's files; see `sources.base.Source`.
 
     An example's key is its place among the URLs and its file's name. Its captions are int32 [n, L]
     codes, n >= 0.
@@ -100,7 +100,7 @@ class Hdf5Source:
             )
 
     def captions(self, split: str) -> Iterator[str]:
-        """Every caption of a split, in words."""
+        """Yields every caption of a split, in words."""
         for row in self._splits[split].groups.captions():
             yield self.vocabulary.decode(np.frombuffer(row, "<u2"))
 

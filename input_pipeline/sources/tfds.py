@@ -34,7 +34,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def open_source(args: argparse.Namespace) -> TfdsSource:
-    """The source that the flags name.
+    """Returns the source that the flags name.
 
     Raises:
       UserError: there is no such data set or feature, or it is no ArrayRecord.
@@ -158,7 +158,7 @@ class TfdsSource:
                 yield Example(key, image, captions, file=f"{split}[{index}]")
 
     def captions(self, split: str) -> Iterator[str]:
-        """Every caption of a split."""
+        """Returns every caption of a split."""
         examples = self.examples(split, 0, len(self._records[split]))
         return itertools.chain.from_iterable(example.captions for example in examples)
 

@@ -1,4 +1,4 @@
-"""Which images are in the batch at a step, and what chance decides about each of them.
+"""The order of images, and the random choices for each, at every step.
 
 Nothing here has a state that matters: the batch at step k is computed from the seed, k and the
 global batch size, so any host can compute its share of it, and any step can be gone to at once.
@@ -42,7 +42,7 @@ def random_bits(seed: int, *address: int | np.ndarray) -> np.ndarray:
 def drawn_captions(
     seed: int, epochs: np.ndarray, records: np.ndarray, counts: np.ndarray
 ) -> np.ndarray:
-    """int64 [n] index of the caption drawn for each image in its epoch.
+    """Returns int64 [n] index of the caption drawn for each image in its epoch.
 
     Without replacement: in `count` epochs each of an image's captions is drawn once, from a
     random one on, and then anew.
@@ -65,7 +65,7 @@ def flips(seed: int, epochs: np.ndarray, records: np.ndarray) -> np.ndarray:
 def negative_captions(
     seed: int, step: int, rows: np.ndarray, num_images: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Images whose captions a step is given without them, with replacement.
+    """Returns images whose captions a step is given without them, with replacement.
 
     Args:
       seed: of the run.

@@ -72,7 +72,8 @@ class _TrainBatches:
 
 
 def drawn_text(records: Batch, which: np.ndarray) -> Batch:
-    """One caption of each image: {"codes": int32 [n, L]}, and "sentence": float16 [n, E] if read.
+    """Returns one caption of each image: {"codes": int32 [n, L]}, and "sentence": float16 [n, E] if
+    read.
 
     Args:
       records: of a `ShardReader`.
@@ -143,7 +144,7 @@ class TrainStream:
         self.step = step
 
     def state(self, step: int | None = None) -> dict[str, Any]:
-        """What `restore` needs, to be kept as JSON: a step, and what it is a step of.
+        """Returns what `restore` needs, to be kept as JSON: a step, and what it is a step of.
 
         Args:
           step: where to go on; the stream's own unless told. A loop that takes batches ahead of
@@ -256,7 +257,8 @@ def eval_batches(
     process_count: int = 1,
     sentences: bool = False,
 ) -> Iterator[Batch]:
-    """Batches of a split in its order, the last one short; nothing is left out or seen twice.
+    """Returns batches of a split in its order, the last one short; nothing is left out or seen
+    twice.
 
     Args:
       dataset: a prepared data set.

@@ -160,7 +160,7 @@ def _blocks(order: np.ndarray, codes: list[np.ndarray]) -> list[np.ndarray]:
 
 
 def load() -> MiniLM:
-    """The encoder with the package's weights.
+    """Returns the encoder with the package's weights.
 
     Raises:
       UserError: the package is not installed, or its files are others.
@@ -188,7 +188,7 @@ def _model_folder() -> Path:
 
 
 def safetensors(data: bytes) -> Weights:
-    """The float32 arrays in a safetensors file, views of its bytes; others are left out.
+    """Returns the float32 arrays in a safetensors file, views of its bytes; others are left out.
 
     Args:
       data: eight bytes that say how long the header is, the header in JSON, the numbers.

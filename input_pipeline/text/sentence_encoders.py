@@ -45,18 +45,20 @@ class Identity:
     sha256: str = ""
 
     def is_same(self, other: Identity) -> bool:
-        """Whether both give the same numbers, as far as can be told: by weights, else by name."""
+        """Returns whether both give the same numbers, as far as can be told: by weights, else by
+        name.
+        """
         told = self.sha256 and other.sha256
         same = self.sha256 == other.sha256 if told else self.name == other.name
         return same and self.dim == other.dim
 
     def to_json(self) -> dict[str, Any]:
-        """The fields."""
+        """Returns the fields."""
         return dataclasses.asdict(self)
 
     @classmethod
     def from_json(cls, fields: object) -> Identity:
-        """The identity that `to_json` gave.
+        """Returns the identity that `to_json` gave.
 
         Raises:
           ValueError: it is something else.
@@ -142,7 +144,7 @@ class SentenceEncoder:
 
 
 def open_encoder(name: str) -> SentenceEncoder:
-    """The encoder of a name.
+    """Returns the encoder of a name.
 
     Args:
       name: `minilm`, or `module:attribute`, looked for in the working folder too.
@@ -163,7 +165,7 @@ def open_encoder(name: str) -> SentenceEncoder:
 
 
 def open_known(learned: Identity, given: str | Encode | None = None) -> SentenceEncoder:
-    """The encoder that a run learned from, to encode new captions for it.
+    """Returns the encoder that a run learned from, to encode new captions for it.
 
     Args:
       learned: from the run.
@@ -206,5 +208,5 @@ def _imported(name: str) -> Encode:
 
 
 def sentence_of(caption: str) -> str:
-    """The text of a caption as encoders get it: what is between words is one space."""
+    """Returns the text of a caption as encoders get it: what is between words is one space."""
     return " ".join(caption.split())

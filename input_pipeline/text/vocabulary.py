@@ -38,9 +38,9 @@ _NOT_IN_WORDS = re.compile(r"[\W_]+")
 
 
 def tokenize(caption: str) -> list[str]:
-    """Words of a caption: lower case, without punctuation.
+    """Returns words of a caption: lower case, without punctuation.
 
-    As the report's HDF5 files show: `t-shirt` is the one word `tshirt` and `D.C.` is `dc`. A
+    As the student report's HDF5 files show: `t-shirt` is one word, `tshirt`, and `D.C.` is `dc`. A
     possessive `'s` is the word `s`.
     """
     text = unicodedata.normalize("NFKC", caption).lower()
@@ -104,7 +104,7 @@ class Vocabulary:
         return {word: code for code, word in enumerate(self.words)}
 
     def encode(self, caption: str, length: int) -> np.ndarray:
-        """int32 [length] codes of a caption: start, words, end, then padding.
+        """Returns int32 [length] codes of a caption: start, words, end, then padding.
 
         Args:
           caption: plain text.
@@ -120,12 +120,14 @@ class Vocabulary:
         return codes
 
     def decode(self, codes: Iterable[int]) -> str:
-        """Text of a row of codes, without start, end and padding; unknown words stay `x_UNK_`."""
+        """Returns text of a row of codes, without start, end and padding; unknown words stay
+        `x_UNK_`.
+        """
         unspoken = (NULL, START, END)
         return " ".join(self.words[int(code)] for code in codes if int(code) not in unspoken)
 
     def unknown_words(self, caption: str) -> list[str]:
-        """Words of a caption that have no code, each once, as they appear."""
+        """Returns words of a caption that have no code, each once, as they appear."""
         return [word for word in dict.fromkeys(tokenize(caption)) if word not in self.codes]
 
     def near(self, word: str, count: int = 3) -> list[str]:
@@ -134,12 +136,12 @@ class Vocabulary:
         return difflib.get_close_matches(word.lower()[:_MAX_WORD_LENGTH], known, count, 0.7)
 
     def to_json(self) -> str:
-        """The vocabulary as JSON text."""
+        """Returns the vocabulary as JSON text."""
         return json.dumps({"words": self.words}, indent=1, ensure_ascii=False)
 
     @classmethod
     def from_json(cls, text: str) -> Vocabulary:
-        """The vocabulary that `to_json` wrote.
+        """Returns the vocabulary that `to_json` wrote.
 
         Raises:
           UserError: the text is something else.

@@ -25,7 +25,8 @@ _NUMBER = re.compile(rb"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
 def load(path: Path, vocabulary: Vocabulary) -> tuple[np.ndarray, list[str]]:
-    """float32 [V, D] table whose row k is the vector of code k, and the words without a vector.
+    """Returns float32 [V, D] table whose row k is the vector of code k, and the words without a
+    vector.
 
     `x_UNK_` takes the vector of `unk`. The other special words, and words without a vector, are
     zeros; so is `x_UNK_` where the file has no `unk`, which is not listed as a word. The file is
@@ -63,7 +64,7 @@ def load(path: Path, vocabulary: Vocabulary) -> tuple[np.ndarray, list[str]]:
 
 
 def random_table(vocabulary: Vocabulary, dim: int, seed: int) -> np.ndarray:
-    """float32 [V, dim] table drawn once from a normal distribution as wide as GloVe's.
+    """Returns float32 [V, dim] table drawn once from a normal distribution as wide as GloVe's.
 
     `x_NULL_`, `x_START_` and `x_END_` are zeros, as in a table of real vectors.
 

@@ -49,7 +49,7 @@ class WordPieces:
         self._word = functools.lru_cache(_WORDS_REMEMBERED)(self._cut)
 
     def encode(self, text: str) -> list[int]:
-        """Codes of a text: start, pieces, end."""
+        """Returns codes of a text: start, pieces, end."""
         codes = [code for word in words(text) for code in self._word(word)]
         return [self._start, *codes[: self._most - 2], self._end]
 

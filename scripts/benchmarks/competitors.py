@@ -1,4 +1,4 @@
-"""Who competes, in which Python, and how a competitor's process is started and asked."""
+"""The baselines of a benchmark, and the processes that run them."""
 
 from __future__ import annotations
 

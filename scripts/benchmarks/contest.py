@@ -1,4 +1,4 @@
-"""Competitors take turns at the same work, A B C A B C ..., and are held to the same numbers."""
+"""Baselines timed in turns, A B C A B C, and held to the same numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How busy the machine was beside what is measured: figures taken beside other work mean little."""
+"""The background load while something is measured."""
 
 from __future__ import annotations
 

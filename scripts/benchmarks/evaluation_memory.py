@@ -1,9 +1,9 @@
-"""What evaluating 50,000 pictures takes beside the feature network: peak memory, and time.
+"""Peak memory and time of evaluating 50,000 images, the feature network aside.
 
     python scripts/benchmarks/evaluation_memory.py
-    python scripts/benchmarks/evaluation_memory.py --pictures=10000 --metrics=frechet,kid
+    python scripts/benchmarks/evaluation_memory.py --images=10000 --metrics=frechet,kid
 
-Pictures are noise, made as they are asked for, and features are a cheap projection to as many
+ImageSet are noise, made as they are asked for, and features are a cheap projection to as many
 numbers as Inception's, so that what is left is the metrics' own. Memory is the process' own (not
 the files that it maps, which the system takes back), above what it held before.
 """
@@ -24,7 +24,7 @@ import numpy as np
 
 from input_pipeline.text.vocabulary import SPECIAL_WORDS, Vocabulary
 from t2igan.metrics.engine import build as contexts
-from t2igan.metrics.engine import registry as measures
+from t2igan.metrics.engine import registry
 from t2igan.metrics.features import network as feature_network
 from t2igan.metrics.features.network import FeatureNetwork
 
@@ -43,11 +43,11 @@ def main() -> int:
         before = _own_bytes()
         start = time.perf_counter()
         with _Peak() as peak:
-            names = measures.listed(flags.metrics)
+            names = registry.listed(flags.metrics)
             context = contexts.make_context(
                 names, generate=_generate, dataset=dataset, num=flags.pictures, resamples=20
             )
-            results = measures.measure_all(context, names)
+            results = registry.measure_all(context, names)
     gigabytes = (peak.bytes - before) / 2**30
     told = {"pictures": flags.pictures, "metrics": [result.metric for result in results]}
     seconds = round(time.perf_counter() - start)

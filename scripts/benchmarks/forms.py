@@ -1,4 +1,4 @@
-"""The forms of each convolution of the report's networks: that they are equal, and their times."""
+"""The implementations of each convolution of the StackGAN baseline: equality and times."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ Form = Callable[[jax.Array, jax.Array], jax.Array]
 
 @dataclasses.dataclass(frozen=True)
 class Layer:
-    """A convolution of the report's networks.
+    """A convolution of the StackGAN baseline's networks.
 
     Attributes:
       name: in tables.
-      size: pixels of the picture that goes in.
+      size: pixels of the image that goes in.
       channels, features: into and out of the kernel.
       kernel_size, stride: 0 for a 3x3 one after 2x nearest upsampling.
     """
@@ -59,7 +59,7 @@ class Layer:
         }
 
     def inputs(self, batch_size: int) -> tuple[jax.Array, jax.Array]:
-        """Returns a picture and a kernel of normal noise."""
+        """Returns an image and a kernel of normal noise."""
         random = np.random.default_rng(0)
         return tuple(
             jnp.asarray(random.standard_normal(shape, dtype=np.float32))
@@ -74,12 +74,12 @@ class Layer:
 
 
 def layers(width: int = 64) -> list[Layer]:
-    """Returns the convolutions of both networks at 64 pixels; the report's at width 64."""
+    """Returns the convolutions of both networks at 64 pixels; the baseline's at width 64."""
     up = [
         Layer(f"up to {8 << k}", 4 << k, (16 >> k) * width, (8 >> k) * width, 3, 0)
         for k in range(4)
     ]
-    last = Layer("to the picture", 64, width, 3, 3, 1)
+    last = Layer("to the image", 64, width, 3, 3, 1)
     first = Layer("down to 32", 64, 3, width, 4, 2)
     down = [
         Layer(f"down to {16 >> k}", 32 >> k, width << k, width << k + 1, 4, 2) for k in range(3)
@@ -132,7 +132,7 @@ def times(batch_size: int, rounds: int, width: int = 64) -> list[dict[str, Any]]
     """Returns a row for each layer and form: median seconds forward, and with both gradients.
 
     Args:
-      batch_size: pictures.
+      batch_size: images.
       rounds: in which the forms of a layer take turns, after one that is dropped.
       width: of the networks, see `layers`.
     """

@@ -1,4 +1,4 @@
-"""How a step's time grows with the batch, the widths, the picture and the number of devices."""
+"""The scaling of a step with batch, widths, image size and devices."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the input pipeline delivers: images a second and core, and how long a step waits for it.
+"""The speed of the input pipeline, and the time that a step waits for it.
 
     python scripts/benchmarks/input_speed.py --json=input_speed.json
 

@@ -1,4 +1,4 @@
-"""The report's networks and step in Keras on TensorFlow, in its own style.
+"""The StackGAN baseline's networks and step in Keras on TensorFlow, in its own style.
 
 As in the report the discriminator judges each kind of pair by a call of its own, and the
 generator draws again for its own update. Settings: xla (compile the step with it).
@@ -83,7 +83,7 @@ class Competitor:
             assert len(names) == len(network.trainable_variables)
 
     def check_sample(self) -> dict[str, np.ndarray]:
-        """The pictures of the problem's noise."""
+        """Returns the images of the problem's noise."""
         return {"sample": self._sample(*self.noise).numpy()}
 
     def check_train(self) -> dict[str, np.ndarray]:
@@ -129,7 +129,7 @@ class Competitor:
         self._last = self._train()
 
     def sample(self) -> None:
-        """One batch of pictures."""
+        """One batch of images."""
         self._last = self._draw(*(tf.random.normal(x.shape) for x in self.noise))
 
     def wait(self) -> None:

@@ -77,7 +77,7 @@ def step_flops(
     """Returns the floating-point operations of a train step, as XLA counts them.
 
     Args:
-      batch_size: pictures.
+      batch_size: images.
       form: "plain" counts every convolution as it is written down; None as it is computed.
       image_size: pixels.
       config: fields that differ from the report's.
@@ -93,5 +93,5 @@ def step_flops(
 
 
 def on_cpu() -> bool:
-    """Whether JAX computes on the processor here."""
+    """Returns whether JAX computes on the processor here."""
     return jax.default_backend() == "cpu"

@@ -21,7 +21,7 @@ STEPS = 1000  # of the run that the optimizers are made for; the schedule is con
 
 
 def make_config(**fields: Any) -> ConfigDict:
-    """Returns the report's experiment: no average of the generator is kept.
+    """Returns the StackGAN baseline: no EMA generator is kept.
 
     Args:
       **fields: what differs, as {"model.gf_dim": 64}.
@@ -34,7 +34,7 @@ def make_config(**fields: Any) -> ConfigDict:
 
 
 def make_recipe(config: Any, image_size: int = IMAGE_SIZE) -> tuple[base.Recipe, Optimizers]:
-    """Returns the report's networks and losses, and its optimizers."""
+    """Returns the StackGAN baseline's networks and losses, and its optimizers."""
     return registry.build(config, image_size), make_optimizers(config, STEPS)
 
 
@@ -47,7 +47,7 @@ def make_state(config: Any, recipe: base.Recipe, optimizers: Optimizers) -> Trai
 
 
 def make_batch(batch_size: int, image_size: int = IMAGE_SIZE) -> dict[str, np.ndarray]:
-    """Returns random pictures and captions: {"image": uint8 [B, S, S, 3], "codes": int32}."""
+    """Returns random images and captions: {"image": uint8 [B, S, S, 3], "codes": int32}."""
     random = np.random.default_rng(1)
     shape = (batch_size, image_size, image_size, 3)
     return {

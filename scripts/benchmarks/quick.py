@@ -19,7 +19,7 @@ from t2igan.training import compile as compiled
 # Of the largest value of each array; a step is ten layers and back, each rounded its own way.
 STEP_TOLERANCE = 1e-4
 BATCH, STEPS, IMAGE_SIZE = 8, 3, 16
-# Narrow, but wide enough for each form that the report's networks are computed in.
+# Narrow, but wide enough for each form that the StackGAN baseline's networks are computed in.
 NARROW = {"model.gf_dim": 8, "model.df_dim": 16}
 
 

@@ -48,7 +48,7 @@ class Competitor:
         return fast_forms.only(self.form) if self.form else contextlib.nullcontext()
 
     def check_sample(self) -> dict[str, np.ndarray]:
-        """The pictures of the problem's noise."""
+        """Returns the images of the problem's noise."""
 
         def images(variables: Any, text: Any, noise: Any) -> jax.Array:
             return self.recipe.generator.apply(variables, text, noise, train=False)["image"]
@@ -94,7 +94,7 @@ class Competitor:
             self.state, self.last = self.train(self.state, self.batch)
 
     def sample(self) -> None:
-        """One batch of pictures, other noise each time."""
+        """One batch of images, other noise each time."""
         self.calls += 1
         key = jax.random.key(self.calls)
         text = {"codes": self.codes}

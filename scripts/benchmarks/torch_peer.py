@@ -1,6 +1,6 @@
-"""The report's networks and step in PyTorch, as its experts write them.
+"""The StackGAN baseline's networks and step in PyTorch, as its experts write them.
 
-One generator pass serves both updates, the discriminator's trunk sees a real picture once, and,
+One generator pass serves both updates, the discriminator's trunk sees a real image once, and,
 where nothing is compiled, one pass over the fakes serves both losses (a compiled backward pass
 always computes all its gradients, so there the passes are two). Settings: device, channels_last,
 compile, autocast.
@@ -48,7 +48,7 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """A trunk over the image, and a judgement of its features with a text."""
+    """A trunk over the image, and a judgment of its features with a text."""
 
     def __init__(self, text: int) -> None:
         super().__init__()
@@ -121,7 +121,7 @@ class Competitor:
         self.d = self.d.to(self.device, memory_format=self.format)
 
     def check_sample(self) -> dict[str, np.ndarray]:
-        """The pictures of the problem's noise."""
+        """Returns the images of the problem's noise."""
         return {"sample": self._sample(**self.noise).permute(0, 2, 3, 1).float().cpu().numpy()}
 
     def check_train(self) -> dict[str, np.ndarray]:
@@ -184,7 +184,7 @@ class Competitor:
             return self.draw(self.table[self.codes].flatten(1), z, eps)[0]
 
     def sample(self) -> None:
-        """One batch of pictures."""
+        """One batch of images."""
         self._sample(**self._draw_noise())
 
     def wait(self) -> None:

@@ -24,7 +24,8 @@ def _random(name: str) -> np.random.RandomState:
 
 
 def made_up_state(shapes: dict[str, list[int]]) -> dict[str, np.ndarray]:
-    """A state dict of pseudo-random numbers, the same everywhere, of sizes that keep signals even.
+    """Returns a state dict of pseudo-random numbers, the same everywhere, of sizes that keep
+    signals even.
 
     Args:
       shapes: of each `LAYER.conv.weight`, and of `fc.weight`.
@@ -46,7 +47,7 @@ def made_up_state(shapes: dict[str, list[int]]) -> dict[str, np.ndarray]:
 
 
 def pictures() -> list[np.ndarray]:
-    """Three pseudo-random uint8 [H, W, 3] pictures: smaller than 299, not square, larger."""
+    """Three pseudo-random uint8 [H, W, 3] images: smaller than 299, not square, larger."""
     sizes = ((64, 64), (48, 80), (320, 301))
     return [_random(str(size)).randint(0, 256, (*size, 3)).astype(np.uint8) for size in sizes]
 
@@ -69,7 +70,7 @@ def torch_network(state: dict[str, np.ndarray] | None = None):
 
 
 def torch_outputs(network, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """[2048] features and [1008] unbiased logits of one uint8 [H, W, 3] picture."""
+    """Returns [2048] features and [1008] unbiased logits of one uint8 [H, W, 3] image."""
     import torch
 
     outputs = network(torch.from_numpy(image.transpose(2, 0, 1)[None].copy()))
@@ -78,7 +79,7 @@ def torch_outputs(network, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def main() -> None:
-    """Writes the shapes of the layers and the outputs for each picture."""
+    """Writes the shapes of the layers and the outputs for each image."""
     blank = torch_network().state_dict()
     shapes = {
         name: list(value.shape)

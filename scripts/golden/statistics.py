@@ -15,7 +15,7 @@ import numpy as np
 
 
 def clouds() -> tuple[np.ndarray, np.ndarray]:
-    """Two made-up clouds of features, [220, 16] "generated" and [260, 16] "real"."""
+    """Returns two made-up clouds of features, [220, 16] "generated" and [260, 16] "real"."""
     # The legacy generator: its numbers are promised never to change.
     numbers = np.random.RandomState(7)
     mix = numbers.normal(size=(16, 16)) / 4
@@ -25,7 +25,7 @@ def clouds() -> tuple[np.ndarray, np.ndarray]:
 
 
 def peers() -> dict[str, float]:
-    """Every number, by peer and metric."""
+    """Returns every number, by peer and metric."""
     import torch
     import torchmetrics
     from torch_fidelity import metric_fid, metric_isc, metric_kid, metric_prc

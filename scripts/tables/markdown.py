@@ -9,13 +9,20 @@ from typing import Any
 from input_pipeline.errors import UserError
 
 
-def filled(page: Path, start: str, end: str, content: str) -> str:
-    """Returns the page's text with `content` between its two marks.
+def filled(page: Path, start: str, end: str, content: str, text: str | None = None) -> str:
+    """Returns a page's text with `content` between two marks.
+
+    Args:
+      page: the file.
+      start: mark before the content.
+      end: mark after it.
+      content: Markdown.
+      text: the page's text where it is not as in the file, such as after filling another table.
 
     Raises:
       UserError: it does not have each mark once, in order.
     """
-    text = page.read_text(encoding="utf-8")
+    text = page.read_text(encoding="utf-8") if text is None else text
     if text.count(start) != 1 or text.count(end) != 1 or text.index(start) > text.index(end):
         raise UserError(f"{page.name} must have one {start!r} and after it one {end!r}")
     before, _, rest = text.partition(start)

@@ -26,8 +26,24 @@ from input_pipeline.errors import UserError
 from input_pipeline.files import read_lines
 
 ROOT = Path(__file__).resolve().parents[2]
-START = "<!-- results: scripts/tables/results.py -->"
-END = "<!-- end of results -->"
+# The README's tables: which rows of which files, at most six each.
+TABLES = {
+    "shapes": [
+        ("shapes_quickstart_seeds", "accuracy_all"),
+        ("shapes_quickstart_seeds", "accuracy_all_compositions"),
+        ("shapes_quickstart", "frechet_lite0"),
+        ("shapes_hour_seeds", "accuracy_all"),
+        ("shapes_hour_seeds", "accuracy_all_compositions"),
+    ],
+    "flickr8k": [
+        ("flickr8k_photographs", "frechet_lite0"),
+        ("flickr8k_photographs", "swd"),
+        ("flickr8k_photographs", "caption_recall_at_10"),
+        ("flickr8k_report", "frechet_lite0"),
+        ("flickr8k_report", "swd"),
+        ("flickr8k_report", "caption_recall_at_10"),
+    ],
+}
 HEAD = (
     "setting",
     "metric, split",
@@ -47,8 +63,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if flags.add:
             _add(flags, results)
-        before = readme.read_text(encoding="utf-8")
-        after = filled(readme, START, END, table(results))
+        before = after = readme.read_text(encoding="utf-8")
+        for name in TABLES:
+            after = filled(readme, *marks(name), table(results, name), after)
     except UserError as error:
         print(f"results: error: {error}", file=sys.stderr)
         return 2
@@ -137,10 +154,18 @@ def training(run: Path, step: int) -> dict[str, float]:
     return {"images": round(images), "seconds": round(seconds)}
 
 
-def table(results: Path) -> str:
-    """Returns the table in Markdown, a row a line of the files in `results`."""
-    paths = sorted(results.glob("*.jsonl"))
-    return grid(HEAD, [_row(line) for path in paths for line in _lines(path)])
+def marks(name: str) -> tuple[str, str]:
+    """Returns the marks in the README that a table stands between."""
+    return f"<!-- results {name}: scripts/tables/results.py -->", f"<!-- end of results {name} -->"
+
+
+def table(results: Path, name: str) -> str:
+    """Returns one of `TABLES` in Markdown, from the files in `results`."""
+    rows = []
+    for file, metric in TABLES[name]:
+        path = results / f"{file}.jsonl"
+        rows += [_row(line) for line in _lines(path) if line["metric"] == metric]
+    return grid(HEAD, rows)
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:

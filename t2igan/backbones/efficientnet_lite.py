@@ -100,7 +100,7 @@ def _folded(state: dict[str, np.ndarray], conv: str, norm: str) -> dict[str, np.
 
 
 def stage_maps(params: Params, x: jax.Array, stages: tuple[Stage, ...]) -> list[jax.Array]:
-    """The output of each stage, [B, H/2, W/2, 16] to [B, H/32, W/32, 320].
+    """Returns the output of each stage, [B, H/2, W/2, 16] to [B, H/32, W/32, 320].
 
     Args:
       params: see `params_from`.
@@ -158,7 +158,7 @@ def _forward(x: jax.Array, kernel: jax.Array, stride: int) -> tuple[jax.Array, t
 
 def _backward(stride: int, kept: tuple, gradient: jax.Array) -> tuple[jax.Array, None]:
     """The same sum over the gradient, with the kernel turned round: several times faster on CPU
-    than the sum of padded pictures that differentiating makes of it."""
+    than the sum of padded images that differentiating makes of it."""
     kernel, size = kept
     taps = kernel.shape[0]
     low, _ = _padding(taps, size, stride)

@@ -1,6 +1,6 @@
-"""What EfficientNet-Lite1 sees in a picture, at every resolution: a discriminator's first layers.
+"""EfficientNet-Lite1's feature maps, for projected discriminators.
 
-Not Lite0, whose features measure the pictures: a generator must not be trained by its own judge.
+Not Lite0, whose features measure the images: a generator must not be trained by its own judge.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from t2igan.backbones import lite_weights
 from t2igan.backbones.efficientnet_lite import Params, stage_maps
 
 VARIANT = lite_weights.LITE1
-# Stages whose maps are looked at, one a resolution, from half of the picture's on; and the root
+# Stages whose maps are looked at, one a resolution, from half of the image's on; and the root
 # mean square of their maps, over 128 photographs of Flickr8k at 64x64.
 STAGES = (0, 1, 2, 4, 6)
 SCALES = (7.3, 11.5, 10.0, 8.9, 3.5)
 
 
 def map_sizes(image_size: int) -> list[int]:
-    """Pixels of each map of a picture, 1 or more: S/2, S/4, ..."""
+    """Pixels of each map of an image, 1 or more: S/2, S/4, ..."""
     sizes = [image_size >> (step + 1) for step in range(len(STAGES))]
     return [size for size in sizes if size]
 

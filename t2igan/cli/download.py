@@ -1,4 +1,4 @@
-"""`t2igan download`: fetches the pictures that an HDF5 file of captions names by URL."""
+"""`t2igan download`: fetches the images that an HDF5 file of captions names by URL."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from input_pipeline.errors import UserError
 if TYPE_CHECKING:
     from input_pipeline.download.fetch import Limits
 
-HELP = "Fetch the pictures that an HDF5 file names by URL; run again, only those still missing."
-EXAMPLE = "t2igan download --captions=train.h5 --images=pictures"
+HELP = "Fetch the images that an HDF5 file names by URL; run again, only those still missing."
+EXAMPLE = "t2igan download --captions=train.h5 --images=images"
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of `t2igan download`."""
     add = parser.add_argument
     add("--captions", metavar="FILE.h5", help="the file with the URLs")
-    add("--images", metavar="DIR", help="where the pictures go, named as their URLs end")
+    add("--images", metavar="DIR", help="where the images go, named as their URLs end")
     add("--test_captions", metavar="FILE.h5", help="a test file with URLs (optional)")
-    add("--test_images", metavar="DIR", help="where its pictures go (default: --images)")
-    add("--parallel", type=int, default=32, help="pictures at a time (default %(default)s)")
+    add("--test_images", metavar="DIR", help="where its images go (default: --images)")
+    add("--parallel", type=int, default=32, help="images at a time (default %(default)s)")
     add("--timeout", type=float, default=30.0, help="seconds for one try (default %(default)s)")
     add("--retries", type=int, default=4, help="tries after the first (default %(default)s)")
-    add("--max_mb", type=float, default=20.0, help="largest picture (default %(default)s)")
+    add("--max_mb", type=float, default=20.0, help="largest image (default %(default)s)")
     add(
         "--allow_private_hosts",
         action="store_true",
@@ -38,7 +38,7 @@ def main(args: argparse.Namespace) -> None:
 
     Raises:
       UserError: a flag or file is not what it should be, no server can be reached, or a folder
-        has none of its pictures in the end.
+        has none of its images in the end.
     """
     limits = _limits(args)
     folders = _folders(args)
@@ -52,7 +52,7 @@ def main(args: argparse.Namespace) -> None:
         if not download_folder(folder, plan, limits, args.parallel) and plan.total
     ]
     if empty:
-        raise UserError(f"no URL gave a picture; why is in {', '.join(map(str, empty))}")
+        raise UserError(f"no URL gave an image; why is in {', '.join(map(str, empty))}")
 
 
 def _limits(args: argparse.Namespace) -> Limits:
@@ -70,7 +70,7 @@ def _limits(args: argparse.Namespace) -> Limits:
 
 
 def _folders(args: argparse.Namespace) -> dict[Path, list[tuple[Path, str]]]:
-    """Files of captions, each with what split it is, by the folder that their pictures go to."""
+    """Files of captions, each with what split it is, by the folder that their images go to."""
     folders: dict[Path, list[tuple[Path, str]]] = {}
     for captions, split, images in (
         (args.captions, "any", args.images),
@@ -79,7 +79,7 @@ def _folders(args: argparse.Namespace) -> dict[Path, list[tuple[Path, str]]]:
         if not captions:
             continue
         if not images:
-            raise UserError(f"where to put the pictures of {captions}? give --images=DIR")
+            raise UserError(f"where to put the images of {captions}? give --images=DIR")
         if Path(images).exists() and not Path(images).is_dir():
             raise UserError(f"--images={images} is a file; give a folder, new or not")
         folders.setdefault(Path(images), []).append((Path(captions), split))

@@ -1,33 +1,32 @@
-"""`t2igan VERB ...`: finds the verb's module, reads its flags, turns mistakes into one line.
+"""`t2igan SUBCOMMAND ...`: subcommands, their flags, and mistakes in one line.
 
-A verb's module is imported only when the verb is called, so that `t2igan --help` stays instant.
+A subcommand's module is imported only when it is called, so that `t2igan --help` stays instant.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
-import difflib
 import errno
 import importlib
 import os
 import sys
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from types import ModuleType
 from typing import NoReturn
 
-from input_pipeline.errors import UserError
+from input_pipeline.errors import UserError, did_you_mean
 
 
 @dataclasses.dataclass(frozen=True)
-class Verb:
-    """Where a verb lives.
+class Subcommand:
+    """Where a subcommand lives.
 
     Attributes:
       module: has `HELP`, `EXAMPLE`, `add_flags(parser)` and `main(args)`.
-      help: one line for the list of verbs.
-      takes_config: whether `--config` and `--config.KEY` are set aside as `args.config_flags`.
+      help: one line for the list of subcommands.
+      takes_config: whether `--config` and `--config.KEY` are separated as `args.config_flags`.
       flags_depend: whether some flags exist only with others: `add_flags` gets the words too.
       computes: whether it runs networks, so that a restart pays (see `t2igan.runtime.huge_pages`).
     """
@@ -39,27 +38,27 @@ class Verb:
     computes: bool = False
 
 
-VERBS = {
-    "prepare": Verb(
-        "input_pipeline.prepare.build",
-        "turn pictures and captions into a data set",
+SUBCOMMANDS = {
+    "prepare": Subcommand(
+        "t2igan.cli.prepare",
+        "turn images and captions into a data set",
         flags_depend=True,
     ),
-    "download": Verb("t2igan.cli.download", "fetch the pictures that an HDF5 file names"),
-    "train": Verb(
+    "download": Subcommand("t2igan.cli.download", "fetch the images that an HDF5 file names"),
+    "train": Subcommand(
         "t2igan.cli.train", "train a model, or resume its run", takes_config=True, computes=True
     ),
-    "sample": Verb(
-        "t2igan.cli.sample", "draw what a caption says with a trained model", computes=True
+    "sample": Subcommand(
+        "t2igan.cli.sample", "generate images of captions with a trained model", computes=True
     ),
-    "evaluate": Verb(
-        "t2igan.evaluation.evaluate", "measure a run, or any folder of pictures", computes=True
+    "evaluate": Subcommand(
+        "t2igan.cli.evaluate", "measure a run, or any folder of images", computes=True
     ),
-    "train_matcher": Verb(
-        "t2igan.cli.train_matcher", "train the judge of pictures and captions", computes=True
+    "train_matcher": Subcommand(
+        "t2igan.cli.train_matcher", "train the image-text matcher", computes=True
     ),
-    "report": Verb("t2igan.cli.report", "write one HTML page about a run"),
-    "sweep": Verb(
+    "report": Subcommand("t2igan.cli.report", "write one HTML page about a run"),
+    "sweep": Subcommand(
         "t2igan.cli.sweep", "train a config's trials and compare them", takes_config=True
     ),
 }
@@ -89,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _run(list(sys.argv[1:] if argv is None else argv))
         sys.stdout.flush()  # a cut pipe shows here, not at the interpreter's end
     except UserError as error:
-        return _complain(str(error))
+        return _fail(str(error))
     except KeyboardInterrupt:
         print("\nt2igan: interrupted", file=sys.stderr)
         return 130
@@ -98,20 +97,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except OSError as error:
-        return _complain(_file_mistake(error))
+        return _fail(_file_mistake(error))
     return 0
 
 
 def computes(argv: Sequence[str]) -> bool:
-    """Whether the words after `t2igan` call a verb that runs networks, and not for its help."""
-    verb = VERBS.get(argv[0]) if argv else None
-    return verb is not None and verb.computes and not {"-h", "--help"} & set(argv)
-
-
-def near(name: str, names: Iterable[str]) -> str:
-    """`; did you mean X?` where some name is like the given one, else an empty text."""
-    matches = difflib.get_close_matches(name, list(names), n=1, cutoff=0.6)
-    return f"; did you mean {matches[0]}?" if matches else ""
+    """Returns whether the words after `t2igan` run networks, and are not for help."""
+    subcommand = SUBCOMMANDS.get(argv[0]) if argv else None
+    return subcommand is not None and subcommand.computes and not {"-h", "--help"} & set(argv)
 
 
 def _run(argv: list[str]) -> None:
@@ -124,42 +117,45 @@ def _run(argv: list[str]) -> None:
         print(__version__)
         return
     name, rest = argv[0], argv[1:]
-    if name not in VERBS:
-        raise UserError(f"no verb {name!r}{near(name, VERBS)} (one of {', '.join(VERBS)})")
-    verb = VERBS[name]
-    module = importlib.import_module(verb.module)
-    args = _read_flags(name, verb, module, rest)
+    if name not in SUBCOMMANDS:
+        raise UserError(
+            f"no subcommand {name!r}{did_you_mean(name, SUBCOMMANDS)} "
+            f"(one of {', '.join(SUBCOMMANDS)})"
+        )
+    subcommand = SUBCOMMANDS[name]
+    module = importlib.import_module(subcommand.module)
+    args = _read_flags(name, subcommand, module, rest)
     if args is not None:
         module.main(args)
 
 
 def _overview() -> str:
-    width = max(map(len, VERBS))
-    lines = [f"  {name:<{width}}  {verb.help}" for name, verb in VERBS.items()]
+    width = max(map(len, SUBCOMMANDS))
+    lines = [f"  {name:<{width}}  {subcommand.help}" for name, subcommand in SUBCOMMANDS.items()]
     return "\n".join(
         [
-            "usage: t2igan VERB [--flag=value ...]",
+            "usage: t2igan SUBCOMMAND [--flag=value ...]",
             "",
-            "Text-to-image GANs: prepare, train, resume exactly, measure, sample.",
+            "Text-to-image GANs: prepare, train, resume exactly, evaluate, sample.",
             "",
             *lines,
             "",
-            "t2igan VERB --help shows the flags and an example.",
+            "t2igan SUBCOMMAND --help shows the flags and an example.",
         ]
     )
 
 
 class _Parser(argparse.ArgumentParser):
-    """An argparse parser whose complaints are UserErrors."""
+    """An argparse parser whose errors are UserErrors."""
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message} (`{self.prog} --help` shows all flags)")
 
 
 def _read_flags(
-    name: str, verb: Verb, module: ModuleType, words: list[str]
+    name: str, subcommand: Subcommand, module: ModuleType, words: list[str]
 ) -> argparse.Namespace | None:
-    """The verb's flags, or None after its help has been printed."""
+    """The subcommand's flags, or None after its help has been printed."""
     parser = _Parser(
         prog=f"t2igan {name}",
         description=module.HELP,
@@ -170,35 +166,38 @@ def _read_flags(
     )
     parser.add_argument("-h", "--help", action="store_true", help="show this and stop")
     config_flags: list[str] = []
-    if verb.takes_config:
+    if subcommand.takes_config:
         config_flags, words = split_config_flags(words)
         _show_config_flags(parser)
-    if verb.flags_depend:
+    if subcommand.flags_depend:
         module.add_flags(parser, words)
     else:
         module.add_flags(parser)
     if any(word in ("-h", "--help") for word in words):
         print(parser.format_help())
+        if hasattr(module, "help_end"):
+            print(module.help_end())
         return None
     # Before argparse, which would rather complain that the flag meant here is missing.
     for word in words:
         if word.startswith("--") and word.split("=", 1)[0] not in parser._option_string_actions:
-            _complain_about_flag(parser, word)
+            _fail_about_flag(parser, word)
         if word.startswith("--") and word.endswith("=") and word.count("=") == 1:
             parser.error(f"{word} has no value: give one, or leave the flag out")
     args, unknown = parser.parse_known_args(words)
     if unknown:
-        _complain_about_flag(parser, unknown[0])
-    if verb.takes_config:
+        _fail_about_flag(parser, unknown[0])
+    if subcommand.takes_config:
         args.config_flags = config_flags
     return args
 
 
 def split_config_flags(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The `--config` and `--config.KEY` flags, each as one word `--name=value`, and the rest.
+    """Returns the `--config` and `--config.KEY` flags, each as one word `--name=value`, and the
+    rest.
 
     Args:
-      words: the command line after the verb; values may be words of their own.
+      words: the command line after the subcommand; values may be words of their own.
     """
     config_flags, rest = [], []
     remaining = list(words)
@@ -225,15 +224,15 @@ def _show_config_flags(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--config.KEY", metavar="VALUE", help="another value for one field of it")
 
 
-def _complain_about_flag(parser: argparse.ArgumentParser, word: str) -> NoReturn:
+def _fail_about_flag(parser: argparse.ArgumentParser, word: str) -> NoReturn:
     flag = word.split("=", 1)[0]
     known = [option for option in parser._option_string_actions if option.startswith("--")]
     if not flag.startswith("-"):
         parser.error(f"{flag!r} is not a flag; flags are written --name=value")
-    parser.error(f"no flag {flag}{near('--' + flag.lstrip('-').replace('-', '_'), known)}")
+    parser.error(f"no flag {flag}{did_you_mean('--' + flag.lstrip('-').replace('-', '_'), known)}")
 
 
-def _complain(message: str) -> int:
+def _fail(message: str) -> int:
     print("t2igan: error: " + " ".join(message.split()), file=sys.stderr)
     return 2
 

@@ -1,4 +1,4 @@
-"""`t2igan sample`: draws what a caption says."""
+"""`t2igan sample`: generates what a caption says."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ HELP = "Draw what a caption says with a trained model."
 EXAMPLE = r"""
 t2igan sample --pretrained=shapes --caption="a small red star on the left" --out=star.png
 t2igan sample --workdir=runs/shapes --caption="a small red star on the left" --num=8 --out=star.png
-t2igan sample --workdir=runs/shapes --captions_file=captions.txt --num=4 --out=pictures/
+t2igan sample --workdir=runs/shapes --captions_file=captions.txt --num=4 --out=images/
 t2igan sample --workdir=runs/mine --caption="a dog" --best_of=16 --matcher=data/matcher.npz
 t2igan sample --workdir=runs/shapes --caption="red star" --caption="blue ring" \
     --interpolate=captions --num=10
 """
-MOST = 10_000  # pictures a caption
+MOST = 10_000  # images a caption
 _MOST_BYTES = 64 << 20  # of a captions file
 _MOST_SHOWN = 200  # letters of a caption in a warning
-_AT_ONCE = 256  # pictures drawn before they are written: memory does not grow with the captions
+_AT_ONCE = 256  # images drawn before they are written: memory does not grow with the captions
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -41,8 +41,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--caption", action="append", default=[], help="what to draw; repeatable")
     parser.add_argument("--captions_file", help="a text file, one caption a line")
-    parser.add_argument("--num", type=int, default=8, help="pictures a caption (default 8)")
-    parser.add_argument("--seed", type=int, default=0, help="same seed, same picture (default 0)")
+    parser.add_argument("--num", type=int, default=8, help="images a caption (default 8)")
+    parser.add_argument("--seed", type=int, default=0, help="same seed, same image (default 0)")
     parser.add_argument(
         "--out",
         default="sample.png",
@@ -65,14 +65,14 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=1,
         metavar="N",
-        help="draw N pictures for each one wanted and keep what --matcher finds best (default 1)",
+        help="draw N images for each one wanted and keep what --matcher finds best (default 1)",
     )
     parser.add_argument("--matcher", metavar="FILE", help="that `t2igan train_matcher` made")
     parser.add_argument(
         "--interpolate",
         choices=("captions", "noises"),
         help="walk from each caption to the next, or from a caption's first noise to its second; "
-        "--num is the number of pictures on the way",
+        "--num is the number of images on the way",
     )
 
 
@@ -109,7 +109,7 @@ def main(args: argparse.Namespace) -> None:
     with writer:
         for label, images in _progress(_draw(run, captions, args, best), rows):
             writer.add(label, images, about)
-    print(f"{rows * args.num} pictures of step {run.step}: {args.out}")
+    print(f"{rows * args.num} images of step {run.step}: {args.out}")
 
 
 def read_captions(args: argparse.Namespace) -> list[str]:
@@ -158,14 +158,14 @@ def _check(args: argparse.Namespace, captions: list[str]) -> None:
     if not 1 <= args.best_of <= MOST:
         raise UserError(f"--best_of={args.best_of}: must be 1 to {MOST}")
     if args.best_of > 1 and args.interpolate:
-        raise UserError("--best_of chooses single pictures: leave out --interpolate")
+        raise UserError("--best_of chooses single images: leave out --interpolate")
     if args.best_of > 1 and not args.matcher:
         raise UserError(
             "--best_of needs a matcher to choose with: make one with `t2igan train_matcher "
             "--dataset=DATASET --out=FILE` and add --matcher=FILE"
         )
     if args.matcher and args.best_of == 1:
-        raise UserError("--matcher chooses among several pictures: add --best_of=N, 2 or more")
+        raise UserError("--matcher chooses among several images: add --best_of=N, 2 or more")
     if args.interpolate == "captions" and len(captions) < 2:
         raise UserError("--interpolate=captions needs two captions or more: add --caption")
 
@@ -179,7 +179,7 @@ def _step(word: str) -> int | str:
 
 
 def _best_of(args: argparse.Namespace) -> dict[str, Any]:
-    """What `Run.sample` is told of choosing among pictures; empty where it is not to."""
+    """What `Run.sample` is told of choosing among images; empty where it is not to."""
     if args.best_of == 1:
         return {}
     from t2igan.sampling.best_of import opened

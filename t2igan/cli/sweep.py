@@ -21,7 +21,7 @@ EXAMPLE = """
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Adds the verb's flags; `--config` flags are set aside by the command line."""
+    """Adds the subcommand's flags; `--config` flags are set aside by the command line."""
     parser.add_argument("--workdir", required=True, help="folder of the trials' run folders")
     parser.add_argument("--parallel", type=int, default=1, metavar="N", help="trials at a time")
     parser.add_argument(

@@ -20,7 +20,7 @@ EXAMPLE = """
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Adds the verb's flags; `--config` flags are set aside by the command line."""
+    """Adds the subcommand's flags; `--config` flags are set aside by the command line."""
     parser.add_argument("--workdir", required=True, help="folder of the run: made, or resumed")
     parser.add_argument(
         "--dry_run",
@@ -82,9 +82,9 @@ def _measure(config: ConfigDict, workdir: Path) -> None:
     if not is_wanted(config):
         return
     if jax.process_count() == 1:
-        from t2igan.evaluation.evaluate import measure_finished
+        from t2igan.evaluation.evaluate import evaluate_finished
 
-        measure_finished(workdir)
+        evaluate_finished(workdir)
     elif jax.process_index() == 0:  # a checkpoint is read by all processes or by one alone
         print(f"measure it on test: t2igan evaluate --workdir={workdir} --step=best")
 

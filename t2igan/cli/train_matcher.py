@@ -1,4 +1,4 @@
-"""`t2igan train_matcher`: learns which caption belongs to which picture, to judge models by."""
+"""`t2igan train_matcher`: learns which caption belongs to which image, to judge models by."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 
 from input_pipeline.errors import UserError
 
-HELP = "Train a matcher of pictures and captions, for R-precision, recall and reranking."
+HELP = "Train a matcher of images and captions, for R-precision, recall and reranking."
 EXAMPLE = """
     t2igan train_matcher --dataset=data/flickr8k --sentence_encoder=minilm --flip \\
         --out=data/flickr8k_matcher.npz
@@ -29,10 +29,10 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         help="read captions by it (default: by the data set's word vectors)",
     )
     parser.add_argument("--steps", type=int, default=1000, help="of Adam (default 1000)")
-    parser.add_argument("--batch_size", type=int, default=512, help="pictures a step (default 512)")
+    parser.add_argument("--batch_size", type=int, default=512, help="images a step (default 512)")
     parser.add_argument("--seed", type=int, default=0, help="of weights and batches (default 0)")
     parser.add_argument(
-        "--flip", action="store_true", help="learn from mirrored pictures too; wrong for left/right"
+        "--flip", action="store_true", help="learn from mirrored images too; wrong for left/right"
     )
 
 
@@ -92,7 +92,7 @@ def main(args: argparse.Namespace) -> None:
             str(k): value for k, value in told.items()
         }
         numbers = ", ".join(f"@{k} {value:.1%}" for k, value in told.items())
-        print(f"recall of {test}'s captions among {gallery} pictures: {numbers}")
+        print(f"recall of {test}'s captions among {gallery} images: {numbers}")
     matcher_now().save(args.out)
     print(f"{args.out}: {time.monotonic() - start:.0f} s")
 

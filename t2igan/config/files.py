@@ -29,7 +29,7 @@ def split_argument(value: str) -> tuple[str, str | None]:
 
 
 def load_module(path: str) -> ModuleType:
-    """The config file as a module: `get_config` and perhaps `sweep`.
+    """Returns the config file as a module: `get_config` and perhaps `sweep`.
 
     Args:
       path: a Python file; `configs/NAME.py` is also found in the installed package.
@@ -52,7 +52,7 @@ def load_module(path: str) -> ModuleType:
 
 
 def find_file(path: str) -> Path:
-    """Where the config file is: as given, or in the installed `configs` package."""
+    """Returns where the config file is: as given, or in the installed `configs` package."""
     if not path:
         raise UserError("--config is empty: give --config=configs/NAME.py")
     file = Path(path)
@@ -65,7 +65,7 @@ def find_file(path: str) -> Path:
 
 
 def call_get_config(module: ModuleType, path: str, arg: str | None) -> ConfigDict:
-    """What the module's `get_config` returns, checked to be a ConfigDict."""
+    """Returns what the module's `get_config` returns, checked to be a ConfigDict."""
     try:
         config = module.get_config() if arg is None else module.get_config(arg)
     except UserError:

@@ -16,12 +16,13 @@ from t2igan.config import aliases
 
 def fields(config: ConfigDict) -> dict[str, Any]:
     """Returns every field by its dotted name, in order."""
-    return dict(_walk(config, ""))
+    former = aliases.former_fields()
+    return {name: value for name, value in _walk(config, "") if name not in former}
 
 
 def to_json(config: ConfigDict) -> str:
     """Returns the config as JSON text, one field a line."""
-    return json.dumps(config.to_dict(), indent=2) + "\n"
+    return json.dumps(aliases.upgrade(config.to_dict()), indent=2) + "\n"
 
 
 def locked(values: Mapping[str, Any]) -> ConfigDict:

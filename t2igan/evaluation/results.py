@@ -20,7 +20,7 @@ def append(
     metrics: Sequence[str],
     seconds: float,
 ) -> dict[str, bool]:
-    """Adds a line a result; says of each metric whether it is the best of all steps so far.
+    """Returns adds a line a result; says of each metric whether it is the best of all steps so far.
 
     A line has the number under `SPLIT/METRIC`, as the lines of training have theirs.
 
@@ -50,7 +50,7 @@ def append(
 
 
 def is_measured(path: Path, step: int, split: str, metrics: Sequence[str]) -> bool:
-    """Whether a step has all these metrics of the split already.
+    """Returns whether a step has all these metrics of the split already.
 
     Args:
       path: of the JSON lines.
@@ -66,7 +66,7 @@ def is_measured(path: Path, step: int, split: str, metrics: Sequence[str]) -> bo
 def table(
     results: Sequence[Result], origin: dict[str, Any], best: dict[str, bool], seconds: float
 ) -> str:
-    """The results as text: number, interval, references; `*` marks the best step so far."""
+    """Returns the results as text: number, interval, references; `*` marks the best step so far."""
     labels = list(dict.fromkeys(label for result in results for label in result.references))
     head = ["metric", "value", "95 % interval", *labels, "better"]
     rows = [head]

@@ -23,7 +23,7 @@ BATCH_SIZE = 64
 
 
 def generate_fn(run: Run, dataset: Dataset, seed: int, truncation: float = 1.0) -> Generate:
-    """The run's generator for captions of a data set.
+    """Returns the run's generator for captions of a data set.
 
     Args:
       run: from `sampling.load`.
@@ -47,13 +47,13 @@ def generate_fn(run: Run, dataset: Dataset, seed: int, truncation: float = 1.0) 
 
 
 def recoding(theirs: Vocabulary, mine: Vocabulary) -> np.ndarray:
-    """int32 [V] my code of each of their words."""
+    """Returns int32 [V] my code of each of their words."""
     codes = {word: code for code, word in enumerate(mine.words)}
     return np.array([codes.get(word, UNK) for word in theirs.words], np.int32)
 
 
 def fitted(codes: np.ndarray, length: int) -> np.ndarray:
-    """int32 [B, length] captions, cut or padded."""
+    """Returns int32 [B, length] captions, cut or padded."""
     if codes.shape[1] >= length:
         return codes[:, :length]
     return np.pad(codes, ((0, 0), (0, length - codes.shape[1])), constant_values=NULL)
@@ -83,7 +83,9 @@ def training_seconds(workdir: str | Path, step: int) -> float | None:
 
 
 def load_if_there(load: Callable[..., Run], workdir: str, step: int) -> Run | None:
-    """The run at a step, or None, and a word about it, where the step has gone or is damaged."""
+    """Returns the run at a step, or None, and a word about it, where the step has gone or is
+    damaged.
+    """
     try:
         return load(workdir, step)
     except (UserError, OSError) as error:
@@ -92,7 +94,7 @@ def load_if_there(load: Callable[..., Run], workdir: str, step: int) -> Run | No
 
 
 def last_step(workdir: str) -> float:
-    """The step that ends the run, as its config tells; infinity where there is none yet."""
+    """Returns the step that ends the run, as its config tells; infinity where there is none yet."""
     config = read_config(Path(workdir))
     if config is None:
         return float("inf")
@@ -102,7 +104,9 @@ def last_step(workdir: str) -> float:
 
 
 def test_split(workdir: Path) -> str | None:
-    """The split that a finished run is to be measured on by itself, or None, and a word why not."""
+    """Returns the split that a finished run is to be measured on by itself, or None, and a word why
+    not.
+    """
     config = read_config(workdir)
     if config is None or not is_wanted(config) or not config.evaluate.on_test:
         return None
@@ -114,7 +118,9 @@ def test_split(workdir: Path) -> str | None:
 
 
 def best_or_latest(workdir: Path) -> int:
-    """The step that is best by what the run ranks checkpoints by, the latest where none has it."""
+    """Returns the step that is best by what the run ranks checkpoints by, the latest where none has
+    it.
+    """
     try:
         return best_step(workdir)
     except UserError as error:
@@ -123,5 +129,5 @@ def best_or_latest(workdir: Path) -> int:
 
 
 def is_wanted(config: Mapping[str, Any]) -> bool:
-    """Whether a config asks for metrics; runs of older versions have no such field."""
+    """Returns whether a config asks for metrics; runs of older versions have no such field."""
     return bool("evaluate" in config and config["evaluate"]["metrics"])

@@ -1,4 +1,4 @@
-"""Adversarial losses and regularisers: each can be read beside its equation."""
+"""Adversarial losses and regularizers, each beside its equation."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def kl_to_standard_normal(mu: jax.Array, log_sigma: jax.Array) -> jax.Array:
 
 
 def consistency(large: jax.Array, small: jax.Array) -> jax.Array:
-    """Mean squared difference of the large pictures, shrunk, and the small ones.
+    """Mean squared difference of the large images, downsampled, and the small ones.
 
     Args:
       large: [B, kS, kS, 3].

@@ -1,6 +1,6 @@
-"""Differentiable augmentation: the discriminator never sees a picture twice the same.
+"""Differentiable augmentation of what the discriminator sees.
 
-Applied to real and generated pictures alike, so that the generator does not learn the changes.
+Applied to real and generated images alike, so that the generator does not learn the changes.
 
 Reference: Zhao et al. 2020, arXiv:2006.10738.
 """

@@ -1,4 +1,4 @@
-"""Penalties on how steeply a discriminator's logits change with what it is shown."""
+"""Penalties on the gradient of the discriminator's logits."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ def zero_centred(
     form: str = "exact",
     sigma: float = 0.01,
 ) -> jax.Array:
-    """Returns [] E ||grad_x D(x)||^2: R1 on real pictures, R2 on generated ones.
+    """Returns [] E ||grad_x D(x)||^2: R1 on real images, R2 on generated ones.
 
     "exact" differentiates twice. "difference" looks at D(x + sigma * u) - D(x) along one random
-    normal direction u a picture: its square over sigma^2 has the same mean, up to order sigma^2.
+    normal direction u an image: its square over sigma^2 has the same mean, up to order sigma^2.
 
     Args:
       logits: [B, S, S, 3] -> [B].
       images: [B, S, S, 3].
       key: [B] random keys; read by "difference".
       form: one of FORMS.
-      sigma: step of "difference", in units of the pictures' range of 2.
+      sigma: step of "difference", in units of the images' range of 2.
 
     Reference: R1, Mescheder et al. 2018, eq. 9, arXiv:1801.04406; the difference, Lin et al. 2025,
       section 3.3, arXiv:2501.08316.
@@ -60,7 +60,7 @@ def matching_aware(
     embeddings: jax.Array,
     power: float = 6.0,
 ) -> jax.Array:
-    """Returns [] E ||grad_{x, e} D(x, e)||^power on real pictures with their own captions.
+    """Returns [] E ||grad_{x, e} D(x, e)||^power on real images with their own captions.
 
     Args:
       logits: (images, embeddings) -> [B].

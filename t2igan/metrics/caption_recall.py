@@ -1,4 +1,4 @@
-"""How often a caption finds its picture among 1,000, by a matcher that was not trained with."""
+"""Recall of images by their captions among 1,000, by a matcher not trained with."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ KS = (1, 5, 10)
 
 
 def require(context: Context) -> None:
-    """Raises a UserError where there is no matcher, or where the pictures have no captions."""
+    """Raises a UserError where there is no matcher, or where the images have no captions."""
     require_captions(context)
 
 
@@ -40,8 +40,8 @@ def measure(context: Context) -> list[Result]:
 
 
 def _own(context: Context) -> np.ndarray:
-    """Rows of the fakes with one for each real picture: a gallery holds no picture twice."""
-    fake = context.pictures("fake")
+    """Rows of the fakes with one for each real image: a gallery holds no image twice."""
+    fake = context.image_set("fake")
     if fake.partners is None:
         return np.arange(fake.count)
     return np.sort(np.unique(fake.partners, return_index=True)[1])

@@ -1,6 +1,6 @@
-"""FID of 30,000 generated pictures against a whole split: the protocol of the CUB tables.
+"""FID of 30,000 generated images against a whole split: the protocol of the CUB tables.
 
-All real pictures of the split, 30,000 fakes for its captions (each picture's captions in turn),
+All real images of the split, 30,000 fakes for its captions (each image's captions in turn),
 the Inception of 2015 at 299 x 299. Papers differ in the reference: some take the train split; this
 is the split that `--split` names, and the result says which.
 

@@ -1,6 +1,6 @@
 """FID at 64 x 64 on COCO as StyleGAN-T reports it, so that the numbers may stand in one table.
 
-All 40,504 pictures of val2014, their largest centre square resized to 64 by Lanczos; 30,000 fakes
+All 40,504 images of val2014, their largest center square resized to 64 by Lanczos; 30,000 fakes
 for captions of theirs drawn at random; the Inception of 2015.
 
 Reference: Sauer et al., StyleGAN-T, arXiv:2301.09515, section 5 (metric `fid30k_coco64`).
@@ -33,21 +33,21 @@ def measure(context: Context) -> list[Result]:
 
 
 def _require_data(context: Context) -> None:
-    count = context.pictures("real").count
+    count = context.image_set("real").count
     report = report_of(context)
     size = report.get("image_size")
     resize = " ".join(str(report.get(key, "")) for key in ("resize", "resize_filter")).strip()
     right = size == SIZE and "center_crop" in resize and "lanczos" in resize
     if not right or count != REALS:
         raise UserError(
-            f"fid30k_coco64 is defined on all {REALS} pictures of COCO's val2014, cropped to the "
+            f"fid30k_coco64 is defined on all {REALS} images of COCO's val2014, cropped to the "
             f"centre and resized to {SIZE} by Lanczos; this split has {count} of {size} pixels, "
             f"resized as {resize}: prepare it so, or take the metric fid30k"
         )
 
 
 def report_of(context: Context) -> dict[str, Any]:
-    """What prepare wrote about the data set; empty where there is none."""
+    """Returns what prepare wrote about the data set; empty where there is none."""
     if context.dataset is None:
         return {}
     return json.loads((context.dataset.path / "report.json").read_text(encoding="utf-8"))

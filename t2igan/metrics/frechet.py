@@ -1,6 +1,6 @@
-"""Frechet distance between the features of generated and of real pictures, on any network.
+"""Frechet distance between the features of generated and of real images, on any network.
 
-Comparable only at equal numbers of pictures: the fewer, the larger. Its floor is beside it.
+Comparable only at equal numbers of images: the fewer, the larger. Its floor is beside it.
 
 Reference: Heusel et al., arXiv:1706.08500.
 """

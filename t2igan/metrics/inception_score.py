@@ -1,6 +1,6 @@
-"""Inception score: sure of each picture, varied over all; on any network with classes.
+"""Inception score: sure of each image, varied over all; on any network with classes.
 
-It never looks at real pictures, so a model may score above them.
+It never looks at real images, so a model may score above them.
 
 Reference: Salimans et al., arXiv:1606.03498.
 """

@@ -1,6 +1,6 @@
-"""Kernel distance between the features of generated and of real pictures, on any network.
+"""Kernel distance between the features of generated and of real images, on any network.
 
-Unbiased: unlike the Frechet distance it does not grow as pictures become fewer. It forgives
+Unbiased: unlike the Frechet distance it does not grow as images become fewer. It forgives
 repetition; read it beside the Frechet distance or coverage.
 
 Reference: Binkowski et al., arXiv:1801.01401.
@@ -25,8 +25,8 @@ READERS = ("network",)
 
 def measure(context: Context) -> list[Result]:
     """`kid_NETWORK`: mean over 100 subsets, with its spread; lower is better."""
-    sets = [context.pictures(name) for name in ("real", "fake", "other") if context.has(name)]
-    # A subset of all pictures would be the same each time, and its spread nothing.
+    sets = [context.image_set(name) for name in ("real", "fake", "other") if context.has(name)]
+    # A subset of all images would be the same each time, and its spread nothing.
     size = min(SUBSET_SIZE, min(pictures.count for pictures in sets) // 2)
 
     name = f"kid_{context.network}"

@@ -1,4 +1,4 @@
-"""Whether generated pictures lie nearer to training pictures than new real pictures do.
+"""Copying: generated images nearer to training images than new real images are.
 
 And which are nearest: they are written side by side, to be looked at.
 
@@ -19,14 +19,14 @@ from t2igan.metrics.statistics.bootstrap import interval, resampled_counts
 from t2igan.metrics.statistics.neighbors import nearest, share_nearer
 
 READERS = ("network",)
-SHOWN = 16  # pairs in the picture
+SHOWN = 16  # pairs in the image
 
 
 def require(context: Context) -> None:
-    """Raises a UserError where there are no pictures unseen in training to compare with."""
-    context.pictures("train")
-    if context.pictures("real").about.get("split", "").partition("[")[0] == "train":
-        raise UserError("memorization needs real pictures unseen in training: give --split=test")
+    """Raises a UserError where there are no images unseen in training to compare with."""
+    context.image_set("train")
+    if context.image_set("real").about.get("split", "").partition("[")[0] == "train":
+        raise UserError("memorization needs real images unseen in training: give --split=test")
 
 
 def measure(context: Context) -> list[Result]:
@@ -64,10 +64,10 @@ def _estimate(context: Context, mine: np.ndarray, held_out: np.ndarray) -> Estim
 
 
 def _show(context: Context, distances: np.ndarray, indices: np.ndarray) -> Path:
-    """Writes the fakes nearest to training, each above its nearest training picture."""
+    """Writes the fakes nearest to training, each above its nearest training image."""
     closest = np.argsort(distances, kind="stable")[:SHOWN]
     pairs = [
-        context.pictures(name).at(rows)
+        context.image_set(name).at(rows)
         for name, rows in (("fake", closest), ("train", indices[closest]))
     ]
     step = context.about.get("step")

@@ -1,6 +1,6 @@
-"""Precision, recall, density and coverage of generated pictures, on any feature network.
+"""Precision, recall, density and coverage of generated images, on any feature network.
 
-Precision and density say how real the pictures are, recall and coverage how varied.
+Precision and density say how real the images are, recall and coverage how varied.
 
 References: Kynkaanniemi et al., arXiv:1904.06991; Naeem et al., arXiv:2002.09797.
 """
@@ -17,7 +17,7 @@ from t2igan.metrics.statistics.bootstrap import mean_interval
 from t2igan.metrics.statistics.manifolds import manifolds
 
 READERS = ("network",)
-MOST = 10_000  # rows of each population: as published, and what keeps the time in minutes
+MOST = 10_000  # rows of each image set: as published, and what keeps the time in minutes
 MANIFOLD_K, NEIGHBOURHOOD_K = 3, 5
 
 

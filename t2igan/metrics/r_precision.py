@@ -1,7 +1,7 @@
-"""R-precision: how often a picture's caption beats 99 others', by a matcher not trained with.
+"""R-precision: how often an image's caption beats 99 others', by a matcher not trained with.
 
-With the matcher that a model was trained against, generated pictures score above real ones; the
-real pictures' score beside it says what this matcher can tell.
+With the matcher that a model was trained against, generated images score above real ones; the
+real images' score beside it says what this matcher can tell.
 
 Reference: AttnGAN, arXiv:1711.10485, section 4.1.
 """
@@ -18,7 +18,7 @@ READERS = ("lite0",)
 
 
 def require(context: Context) -> None:
-    """Raises a UserError where there is no matcher, or where the pictures have no captions."""
+    """Raises a UserError where there is no matcher, or where the images have no captions."""
     require_captions(context)
 
 

@@ -1,7 +1,7 @@
-"""How often a picture shows what its caption asks for, on rendered shapes, read by the oracle.
+"""Accuracy of the five attributes on rendered shapes, read by the oracle.
 
 Each attribute by itself, and all that the caption names at once; on the split's captions, and on
-compositions of shape and color that no training picture shows.
+compositions of shape and color that no training image shows.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import numpy as np
 from input_pipeline.errors import UserError
 from input_pipeline.sources.shapes.attributes import NAMES
 from input_pipeline.sources.shapes.captions import attributes_of
-from t2igan.metrics.engine import image_sets as populations
+from t2igan.metrics.engine import image_sets
 from t2igan.metrics.engine.context import Context
 from t2igan.metrics.engine.matching import shuffled
 from t2igan.metrics.engine.result import Estimate, Result
@@ -23,14 +23,14 @@ HELD_OUT = "compositions"
 
 def require(context: Context) -> None:
     """Raises a UserError where the captions name no attributes of shapes."""
-    codes = context.pictures("fake").codes
+    codes = context.image_set("fake").codes
     if codes is None or (_asked(context, codes) < 0).all():
         raise UserError("shapes_accuracy reads rendered shapes: no caption here names one")
 
 
 def measure(context: Context) -> list[Result]:
     """`accuracy_shape`, ..., `accuracy_all`, also with `_compositions`; higher is better."""
-    fake = context.pictures("fake")
+    fake = context.image_set("fake")
     asked = _asked(context, fake.codes)
     references = {}
     if fake.partners is not None:
@@ -47,11 +47,11 @@ def _held_out(context: Context) -> list[Result]:
     dataset, generate = context.dataset, context.generate
     if dataset is None or generate is None or HELD_OUT not in dataset.splits:
         return []
-    if context.pictures("fake").about.get("caption_split") == HELD_OUT:
+    if context.image_set("fake").about.get("caption_split") == HELD_OUT:
         return []
-    real = populations.of_split(dataset, HELD_OUT, HELD_OUT, seed=context.seed)
+    real = image_sets.of_split(dataset, HELD_OUT, HELD_OUT, seed=context.seed)
     context.sets[HELD_OUT] = real
-    context.sets["fake/" + HELD_OUT] = populations.generated(real, generate, {})
+    context.sets["fake/" + HELD_OUT] = image_sets.generated(real, generate, {})
     asked = _asked(context, real.codes)
     found = {
         label: _right(context, population, asked, paired=False)
@@ -72,7 +72,7 @@ def _asked(context: Context, codes: np.ndarray) -> np.ndarray:
 def _right(
     context: Context, population: str, asked: np.ndarray, *, paired: bool = True
 ) -> dict[str, np.ndarray]:
-    """Right or wrong, a value for each picture whose caption names the attribute."""
+    """Right or wrong, a value for each image whose caption names the attribute."""
     real = population.startswith("real") and paired
     rows = context.paired_rows if real else context.rows
     shown = np.asarray(rows(population, "shapes_oracle"))

@@ -1,7 +1,7 @@
-"""Distance between small patches of generated and of real pictures, scale by scale.
+"""Distance between small patches of generated and of real images, scale by scale.
 
 No network: a model that has learned by one, or from one, is not favoured. Blind to what is larger
-than a patch, such as what a picture shows; read it beside the Frechet distance.
+than a patch, such as what an image shows; read it beside the Frechet distance.
 
 Reference: Karras et al. 2018, section 5, arXiv:1710.10196; numbers are a thousand times the
 distance, as there, of fewer patches.
@@ -24,9 +24,9 @@ READERS = (patches.NAME,)
 
 
 def measure(context: Context) -> list[Result]:
-    """`swd_64`, `swd_32`, `swd_16` of pictures of 64 pixels, and `swd`, their mean."""
+    """`swd_64`, `swd_32`, `swd_16` of images of 64 pixels, and `swd`, their mean."""
     reader = context.readers[patches.NAME]
-    sets = [context.pictures(name) for name in ("real", "fake", "other") if context.has(name)]
+    sets = [context.image_set(name) for name in ("real", "fake", "other") if context.has(name)]
     count = min(pictures.count for pictures in sets)  # sorted points are compared one to one
 
     def estimate(real: np.ndarray, rows: np.ndarray) -> dict[str, Estimate]:

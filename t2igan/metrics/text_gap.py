@@ -1,6 +1,6 @@
-"""What the text is worth: a metric with the right captions less the same with shuffled ones.
+"""Use of the text: a metric with the right captions less the same with shuffled ones.
 
-A model that ignores its text shows no gap, however good its pictures are.
+A model that ignores its text shows no gap, however good its images are.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ READERS = ("network", "lite0")
 
 
 def require(context: Context) -> None:
-    """Raises a UserError where the captions belong to no pictures of a data set."""
-    if context.pictures("fake").partners is None:
-        raise UserError("the pictures have no captions of a data set: leave out text_gap")
+    """Raises a UserError where the captions belong to no images of a data set."""
+    if context.image_set("fake").partners is None:
+        raise UserError("the images have no captions of a data set: leave out text_gap")
 
 
 def measure(context: Context) -> list[Result]:
@@ -42,11 +42,11 @@ def _text_gap(context: Context, population: str) -> Estimate:
 
 
 def _feature_gap(context: Context) -> Result:
-    """How much more a fake is like the real picture of its caption than like another's.
+    """How much more a fake is like the real image of its caption than like another's.
 
-    Cosines of features less their mean: of two pictures at random 0 on average.
+    Cosines of features less their mean: of two images at random 0 on average.
     """
-    fake = context.pictures("fake")
+    fake = context.image_set("fake")
     name = f"feature_gap_{context.network}"
     real = np.asarray(context.rows("real", context.network), np.float64)
     centre = real.mean(axis=0)

@@ -1,6 +1,6 @@
-"""What share of the generated pictures' variance their text explains, and what share the noise.
+"""The shares of generated images' variance that text and noise explain.
 
-All noise: the text is ignored. All text: every caption has one picture.
+All noise: the text is ignored. All text: every caption has one image.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ CAPTIONS, SAMPLES = 64, 8
 
 
 def require(context: Context) -> None:
-    """Raises a UserError where there is no model to draw several pictures of a caption with."""
+    """Raises a UserError where there is no model to draw several images of a caption with."""
     if context.generate is None:
-        raise UserError("variance draws several pictures of a caption: it needs --workdir=RUN")
+        raise UserError("variance draws several images of a caption: it needs --workdir=RUN")
 
 
 def measure(context: Context) -> list[Result]:
@@ -48,7 +48,7 @@ def measure(context: Context) -> list[Result]:
 
 def _features(context: Context) -> np.ndarray:
     """[captions, samples, dim] features; sample k has the same noise for every caption."""
-    fake = context.pictures("fake")
+    fake = context.image_set("fake")
     # From all over the split: neighbors may be alike.
     chosen = np.linspace(0, fake.count - 1, min(CAPTIONS, fake.count)).astype(int)
     images = context.generate(

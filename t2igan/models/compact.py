@@ -1,11 +1,11 @@
-"""Small networks for small pictures: one convolution a resolution, no residual branches.
+"""Small networks for small images: one convolution a resolution, no residual branches.
 
-What two CPU cores can train in minutes. The generator normalises each pixel's features and lets
-the caption scale and shift them; the discriminator has no norm and judges picture and caption
+What two CPU cores can train in minutes. The generator normalizes each pixel's features and lets
+the caption scale and shift them; the discriminator has no norm and judges image and caption
 together at 4x4, as DF-GAN's does.
 
 Reference: pixel norm, Karras et al. 2018, section 4.2, arXiv:1710.10196; modulation by the caption
-and the joint judgement, DF-GAN, section 3, arXiv:2008.05865.
+and the joint judgment, DF-GAN, section 3, arXiv:2008.05865.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Generator(nn.Module):
     def __call__(
         self, text: Text, noise: Mapping[str, jax.Array], *, train: bool
     ) -> dict[str, jax.Array]:
-        """Draws one image a caption.
+        """generates one image a caption.
 
         Args:
           text: {"codes": int32 [B, L]}, and "sentence" [B, E] for a text encoder that reads it.
@@ -119,14 +119,14 @@ class Discriminator(nn.Module):
         return self.judge(features, self.encode(text, train=train), train=train)
 
     def image_features(self, image: jax.Array, *, train: bool) -> jax.Array:
-        """Returns [B, 4, 4, C]: all that the judgement needs of the image."""
+        """Returns [B, 4, 4, C]: all that the judgment needs of the image."""
         x = image.astype(self.dtype)
         for layer in self.layers:
             x = leaky_relu(layer(x))
         return x
 
     def encode(self, text: Text, *, train: bool) -> jax.Array:
-        """Returns [B, text_dim]: all that the judgement needs of the caption."""
+        """Returns [B, text_dim]: all that the judgment needs of the caption."""
         return self.text(self.words(text), word_mask(text), text.get("sentence"))
 
     def judge(self, features: jax.Array, embedding: jax.Array, *, train: bool) -> jax.Array:

@@ -1,7 +1,7 @@
-"""One stage at any size: residual blocks, text and noise in every one of them, no norm.
+"""Residual networks with text and noise in every block and no norm, as in DF-GAN.
 
 Reference: DF-GAN, section 3, arXiv:2008.05865. Two things are computed elsewhere than there, to
-the same values: what is done to each pixel alone is done before the picture is enlarged, and
+the same values: what is done to each pixel alone is done before the image is enlarged, and
 enlarging is one with the convolution after it.
 """
 
@@ -71,7 +71,7 @@ class UpBlock(nn.Module):
 class Generator(nn.Module):
     """Returns {"image" [B, S, S, 3]}, about -1 to 1; what is beyond is cut off when it is shown.
 
-    Not squashed into the range as DF-GAN does: tanh has no gradient at its ends, and a picture of
+    Not squashed into the range as DF-GAN does: tanh has no gradient at its ends, and an image of
     flat white or black lies there.
 
     Attributes:
@@ -92,7 +92,7 @@ class Generator(nn.Module):
     def __call__(
         self, text: Text, noise: Mapping[str, jax.Array], *, train: bool
     ) -> dict[str, jax.Array]:
-        """Draws one image a caption.
+        """generates one image a caption.
 
         Args:
           text: {"codes": int32 [B, L]}, and "sentence" [B, E] for a text encoder that reads it.
@@ -175,14 +175,14 @@ class Discriminator(nn.Module):
         return self.judge(features, self.encode(text, train=train), train=train)
 
     def image_features(self, image: jax.Array, *, train: bool) -> jax.Array:
-        """Returns [B, 4, 4, C]: all that the judgement needs of the image."""
+        """Returns [B, 4, 4, C]: all that the judgment needs of the image."""
         x = self.stem(image.astype(self.dtype))
         for block in self.blocks:
             x = block(x)
         return x
 
     def encode(self, text: Text, *, train: bool) -> jax.Array:
-        """Returns [B, text_dim]: all that the judgement needs of the caption."""
+        """Returns [B, text_dim]: all that the judgment needs of the caption."""
         return self.text(self.words(text), word_mask(text), text.get("sentence"))
 
     def judge(self, features: jax.Array, embedding: jax.Array, *, train: bool) -> jax.Array:

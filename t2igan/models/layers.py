@@ -1,4 +1,4 @@
-"""Layers with the report's conventions: zero padding, Glorot kernels, Keras' batch norm."""
+"""Layers of the StackGAN baseline: zero padding, Glorot kernels, Keras' batch norm."""
 
 from __future__ import annotations
 

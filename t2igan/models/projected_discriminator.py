@@ -1,15 +1,15 @@
-"""A discriminator that looks at pictures through a frozen ImageNet network, at every resolution.
+"""The projected discriminator: heads on the maps of a frozen ImageNet network.
 
 What a photograph is made of takes a discriminator long to find out. By features that are known
-already real and generated pictures are told apart at once; what is trained is small, and the
-generator learns from many times fewer pictures. As in the paper, random 1x1 convolutions that are
+already real and generated images are told apart at once; what is trained is small, and the
+generator learns from many times fewer images. As in the paper, random 1x1 convolutions that are
 never trained mix each map's channels, and coarser maps are added to finer ones, so that no head
 can live on a few channels alone. Here each place of each map is judged together with the caption,
-and the heads have neither batch norm nor spectral norm. They may be shown how much the pictures
-of a step differ: a generator that draws few pictures, for whatever caption, is told by that.
+and the heads have neither batch norm nor spectral norm. They may be shown how much the images
+of a step differ: a generator that draws few images, for whatever caption, is told by that.
 
 Reference: Projected GANs, Sauer et al. 2021, sections 3.2 and 4, arXiv:2111.01007; how much
-pictures differ, Karras et al. 2018, section 3, arXiv:1710.10196, in groups, as in their code.
+images differ, Karras et al. 2018, section 3, arXiv:1710.10196, in groups, as in their code.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ def minibatch_stddev(x: jax.Array, size: int) -> jax.Array:
     """Returns [B, 1, 1, 1]: the deviation within its group of x [B, H, W, C], a mean over H, W, C.
 
     Args:
-      x: features of pictures in the order of the batch.
-      size: pictures of a group. Where it does not divide B, their greatest common divisor.
+      x: features of images in the order of the batch.
+      size: images of a group. Where it does not divide B, their greatest common divisor.
     """
     size = math.gcd(size, x.shape[0])
     groups = x.astype(jnp.float32).reshape(-1, size, *x.shape[1:])
@@ -61,7 +61,7 @@ class Head(nn.Module):
     Attributes:
       size: pixels of the map; they are halved down to 4.
       features: channels.
-      group: pictures among which it is shown how much they differ; 0: it is not.
+      group: images among which it is shown how much they differ; 0: it is not.
       dtype: of the computation.
     """
 
@@ -106,7 +106,7 @@ class Discriminator(nn.Module):
       df_dim: channels of a mixed map; the heads have twice as many.
       text_dim: width of the encoded caption.
       text_encoder: see `TextEncoder`.
-      group: pictures among which the heads are shown how much they differ, see `minibatch_stddev`;
+      group: images among which the heads are shown how much they differ, see `minibatch_stddev`;
         0: they are not.
       dtype: of the computation; parameters and logits are float32.
     """
@@ -144,7 +144,7 @@ class Discriminator(nn.Module):
         return [*looked, maps[-1]]
 
     def encode(self, text: Text, *, train: bool) -> jax.Array:
-        """Returns [B, text_dim]: all that the judgement needs of the caption."""
+        """Returns [B, text_dim]: all that the judgment needs of the caption."""
         return self.text(self.words(text), word_mask(text), text.get("sentence"))
 
     def judge(self, features: list[jax.Array], embedding: jax.Array, *, train: bool) -> jax.Array:

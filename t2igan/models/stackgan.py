@@ -1,4 +1,4 @@
-"""The first stage of StackGAN as the report builds it: 10,878,656 and 3,097,601 parameters.
+"""The first stage of StackGAN: 10,878,656 and 3,097,601 parameters.
 
 Reference: StackGAN, section 3.2, arXiv:1612.03242. The widths halve (generator) and double
 (discriminator) with the resolution, so that other image sizes than 64 work too.
@@ -52,7 +52,7 @@ class Generator(nn.Module):
     def __call__(
         self, text: Text, noise: Mapping[str, jax.Array], *, train: bool
     ) -> dict[str, jax.Array]:
-        """Draws one image a caption.
+        """generates one image a caption.
 
         Args:
           text: {"codes": int32 [B, L]}.
@@ -144,7 +144,7 @@ class Discriminator(nn.Module):
         return self.judge(self.image_features(image, train=train), text, train=train)
 
     def image_features(self, image: jax.Array, *, train: bool) -> jax.Array:
-        """Returns [B, 4, 4, C]: all that the judgement needs of the image, whatever the caption."""
+        """Returns [B, 4, 4, C]: all that the judgment needs of the image, whatever the caption."""
         x = leaky_relu(self.convs[0](image))
         for conv, norm in zip(self.convs[1:], self.norms, strict=True):
             x = leaky_relu(norm(conv(x), use_running_average=not train))

@@ -1,4 +1,4 @@
-"""The second stage of StackGAN: a first stage's small picture and its caption, read once more.
+"""The second stage of StackGAN.
 
 Generator of gf_dim 128 from 64 to 256 pixels: 26,910,048 parameters of its own, 26,898,336 of them
 trained. The first stage's are frozen and not counted.
@@ -7,7 +7,7 @@ trained. The first stage's are frozen and not counted.
 |---|---|---|
 | text 3400 -> dense, LeakyReLU 0.2 | 256 = (mu 128, log sigma 128) | 870,656 |
 | conditioning augmentation, with an eps of this stage's own | 128 | 0 |
-| conv 3x3 of the small picture, ReLU | 64x64x128 | 3,456 |
+| conv 3x3 of the small image, ReLU | 64x64x128 | 3,456 |
 | conv 4x4 stride 2, batch norm, ReLU | 32x32x256 | 524,288 + 1,024 |
 | same | 16x16x512 | 2,097,152 + 2,048 |
 | concat c tiled over 16x16, conv 3x3, batch norm, ReLU | 16x16x512 | 2,949,120 + 2,048 |
@@ -38,16 +38,16 @@ Discriminator of df_dim 64 at 256 pixels: 48,921,729 parameters, 48,908,161 of t
 | concat the text tiled over 4x4, conv 1x1, batch norm, LeakyReLU | 4x4x512 | 328,192 + 2,048 |
 | flatten, dense | 1 logit | 8,193 |
 
-With `refine` what the last convolution returns is added to the small picture, enlarged, both before
-the tanh; its kernel then starts at zero, so that an untrained stage returns the small picture. Maps
+With `refine` what the last convolution returns is added to the small image, enlarged, both before
+the tanh; its kernel then starts at zero, so that an untrained stage returns the small image. Maps
 of 32x32 and 64x64 are added to those of the same size and width that are made again. The paper's
-has no such paths: all that the large picture keeps goes through 16x16, and is drawn again.
+has no such paths: all that the large image keeps goes through 16x16, and is drawn again.
 
 To 128 pixels the generator has 2 residual blocks and one doubling less, the discriminator one
 halving and one 1x1 convolution less. Convolutions have no bias, but for the joint one.
 
 Reference: StackGAN, section 3.3, arXiv:1612.03242; widths and the discriminator's end as in its
-authors' published code. To learn the difference to an enlarged picture: VDSR, arXiv:1511.04587;
+authors' published code. To learn the difference to an enlarged image: VDSR, arXiv:1511.04587;
 paths between maps of one size: U-Net, arXiv:1505.04597.
 """
 
@@ -64,16 +64,16 @@ from t2igan.models.layers import Conv, batch_norm, dense, glorot_uniform, leaky_
 from t2igan.models.stackgan import Discriminator, JointConv, resolution_steps
 from t2igan.models.text import FROZEN, STAGE1, Text, WordVectors, flatten
 
-_HALVINGS = 2  # of the small picture
+_HALVINGS = 2  # of the small image
 _ENLARGEMENTS = (2, 4)
-_BRIGHTEST = 0.99  # of the enlarged picture: what tanh returns exactly 1 for is not finite
+_BRIGHTEST = 0.99  # of the enlarged image: what tanh returns exactly 1 for is not finite
 
 
 def check_sizes(small: int, large: int) -> int:
-    """Returns how many times larger the second stage's picture is: 2 or 4.
+    """Returns how many times larger the second stage's image is: 2 or 4.
 
     Args:
-      small: pixels of the first stage's picture.
+      small: pixels of the first stage's image.
       large: pixels of the second's.
 
     Raises:
@@ -97,7 +97,7 @@ def eps_name(image_size: int) -> str:
 def draw_small(
     frozen: Mapping, stage1: nn.Module, text: Text, noise: Mapping[str, jax.Array]
 ) -> jax.Array:
-    """Returns [B, s, s, 3], the first stage's picture; its running statistics are used.
+    """Returns [B, s, s, 3], the first stage's image; its running statistics are used.
 
     Args:
       frozen: the collection of that name of the second stage, as `frozen_variables` makes it.
@@ -127,14 +127,14 @@ class Generator2(nn.Module):
     that both stages share; its running statistics are used, in training too.
 
     Attributes:
-      stage1: generator of the small picture.
+      stage1: generator of the small image.
       stage1_size: s, pixels.
       image_size: S, 2 or 4 times s.
       gf_dim: width; the feature maps at a quarter of s have 4 * gf_dim channels.
       cond_dim: width of the augmented condition.
-      dtype: of the computation; parameters, statistics and pictures are float32.
+      dtype: of the computation; parameters, statistics and images are float32.
       axis_name: mapped axis for batch statistics over all replicas, or None.
-      refine: add what is drawn to the small picture and its maps, instead of drawing all anew.
+      refine: add what is drawn to the small image and its maps, instead of drawing all anew.
     """
 
     stage1: nn.Module
@@ -150,7 +150,7 @@ class Generator2(nn.Module):
     def __call__(
         self, text: Text, noise: Mapping[str, jax.Array], *, train: bool
     ) -> dict[str, jax.Array]:
-        """Draws one image a caption.
+        """generates one image a caption.
 
         Args:
           text: {"codes": int32 [B, L]}.
@@ -188,7 +188,7 @@ class Generator2(nn.Module):
         return {"image": image, "small": small, "mu": mu, "log_sigma": log_sigma}
 
     def _enlarged(self, small: jax.Array) -> jax.Array:
-        """The small picture at the large one's size, as what tanh makes it of."""
+        """The small image at the large one's size, as what tanh makes it of."""
         shape = (small.shape[0], self.image_size, self.image_size, 3)
         large = jax.image.resize(small, shape, "linear")
         return jnp.arctanh(jnp.clip(large, -_BRIGHTEST, _BRIGHTEST))
@@ -201,7 +201,7 @@ class Generator2(nn.Module):
 
 
 class Discriminator2(Discriminator):
-    """Returns [B] logits: the first stage's judgement, of features that are halved to 4x4 too.
+    """Returns [B] logits: the first stage's judgment, of features that are halved to 4x4 too.
 
     Attributes:
       image_size: S, 4 times a power of two; the rest is as in the first stage. Where halving has
@@ -235,7 +235,7 @@ class Discriminator2(Discriminator):
         return [batch_norm(self.axis_name, self.dtype) for _ in range(count)]
 
     def image_features(self, image: jax.Array, *, train: bool) -> jax.Array:
-        """Returns [B, 4, 4, C]: all that the judgement needs of the image, whatever the caption."""
+        """Returns [B, 4, 4, C]: all that the judgment needs of the image, whatever the caption."""
 
         def follow(x: jax.Array, convs: list, norms: list) -> jax.Array:
             """Convolution and norm in turn, activated between but not after the last."""

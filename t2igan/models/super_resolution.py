@@ -1,11 +1,11 @@
-"""A finished generator's small picture made large, by a small network that keeps what it shows.
+"""A small super-resolution network that keeps the first stage's image.
 
-StackGAN's second stage draws the large picture anew, through maps of 16x16 pixels and batch norm;
-what the first stage had right it first loses and then has to learn again. Here the picture is
+StackGAN's second stage draws the large image anew, through maps of 16x16 pixels and batch norm;
+what the first stage had right it first loses and then has to learn again. Here the image is
 enlarged and what is missing is added: nothing at the start, and never of more than a few pixels'
 neighbourhood.
 
-Reference: the difference to the enlarged picture, VDSR, arXiv:1511.04587; the layers, `compact`.
+Reference: the difference to the enlarged image, VDSR, arXiv:1511.04587; the layers, `compact`.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from t2igan.models.text_encoders import TextEncoder
 
 
 class SuperResolution(nn.Module):
-    """Returns {"image" [B, S, S, 3], about -1 to 1, "small" [B, s, s, 3]}, the second made large.
+    """Returns {"image" [B, S, S, 3], about -1 to 1, "small" [B, s, s, 3]}, the second upsampled.
 
-    What it draws is added to the small picture, enlarged, and is nothing at the start. It looks
-    at few pixels at a time: what a picture shows is the first stage's.
+    What it draws is added to the small image, enlarged, and is nothing at the start. It looks
+    at few pixels at a time: what an image shows is the first stage's.
 
     Attributes:
-      stage1: generator of the small picture; its variables are those in the collection `frozen`.
+      stage1: generator of the small image; its variables are those in the collection `frozen`.
       image_size: S, 2 or 4 times s.
       gf_dim: channels at the full size; twice as many at s.
       text_dim: width of the encoded caption.
       text_encoder: see `TextEncoder`.
       condition_dim: width of what modulates every layer, made of the caption.
       layers: convolutions at s.
-      dtype: of the computation; parameters and pictures are float32.
+      dtype: of the computation; parameters and images are float32.
     """
 
     stage1: nn.Module
@@ -53,13 +53,13 @@ class SuperResolution(nn.Module):
     def __call__(
         self, text: Text, noise: Mapping[str, jax.Array], *, train: bool
     ) -> dict[str, jax.Array]:
-        """Draws one image a caption; all noise is the first stage's."""
+        """generates one image a caption; all noise is the first stage's."""
         small = draw_small(self.variables[FROZEN], self.stage1, text, noise)
         return {"image": self.enlarge(small, text, train=train), "small": small}
 
     @nn.compact
     def enlarge(self, small: jax.Array, text: Text, *, train: bool) -> jax.Array:
-        """Returns [B, S, S, 3] of small pictures [B, s, s, 3] with a caption each."""
+        """Returns [B, S, S, 3] of small images [B, s, s, 3] with a caption each."""
         vectors = WordVectors(self.dtype, name="words")(text)
         encoder = TextEncoder(self.text_encoder, self.text_dim, dtype=self.dtype, name="text")
         embedding = encoder(vectors, word_mask(text), text.get("sentence"))

@@ -60,5 +60,5 @@ def word_mask(text: Text) -> jax.Array:
 
 
 def flatten(vectors: jax.Array) -> jax.Array:
-    """Returns [B, L * D]: word vectors [B, L, D] end to end, the report's text embedding."""
+    """Returns [B, L * D]: word vectors [B, L, D] end to end, the baseline's text embedding."""
     return vectors.reshape(vectors.shape[0], -1)

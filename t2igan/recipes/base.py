@@ -1,7 +1,7 @@
-"""What a GAN is to the train step: two networks and two losses.
+"""The protocol of a recipe: two networks and two losses.
 
 A new GAN is one new file beside this one, with `build(config, image_size) -> Recipe`; one that
-draws on a finished run's pictures has `build_on(stage1, config, image_size)` too.
+draws on a finished run's images has `build_on(stage1, config, image_size)` too.
 """
 
 from __future__ import annotations
@@ -86,8 +86,8 @@ class Recipe(abc.ABC):
         may call its other methods.
       noise_dims: width of each named noise that the generator takes, all standard normal.
       image_size: S in pixels.
-      r1_weight: twice the weight of the gradient penalty on real pictures.
-      r2_weight: the same on generated pictures.
+      r1_weight: twice the weight of the gradient penalty on real images.
+      r2_weight: the same on generated images.
       penalty_form: of both, see `gradient_penalties.zero_centred`.
       text_inputs: what of a caption the networks read: "codes", and "sentence" or not.
       extra_negatives: captions a step over all replicas of `Batch.extra_negatives`.
@@ -150,11 +150,13 @@ class Recipe(abc.ABC):
         return {}
 
     def d_warmup_loss(self, discriminator: Network, batch: Batch) -> tuple[jax.Array, Metrics]:
-        """What the discriminator learns alone, before there is anything generated to judge.
+        """Returns what the discriminator learns alone, before there is anything generated to judge.
 
         Returns its loss, and its parts under names that `d_loss` has too.
         """
-        raise NotImplementedError(f"{type(self).__name__} gives the discriminator no head start")
+        raise NotImplementedError(
+            f"{type(self).__name__} gives the discriminator no discriminator warm-up"
+        )
 
     def penalties(self, discriminator: Network, generated: Generated, batch: Batch) -> Metrics:
         """Weighted penalties on the discriminator, by metric name; empty where there are none.

@@ -1,4 +1,4 @@
-"""`matching_hinge` with small networks, no gradient penalty, and captions told from hundreds.
+"""Small networks with hinge and contrastive loss, for CPUs.
 
 What two CPU cores can train in minutes. Set loss.contrastive_weight: without it nothing asks for
 what is fine in a caption.
@@ -22,7 +22,7 @@ from t2igan.recipes.second_stage import SecondStage
 
 @dataclasses.dataclass(frozen=True)
 class ContrastiveStage2(SecondStage, DFGAN):
-    """The same losses on a first stage's image made large."""
+    """The same losses on a first stage's image upsampled."""
 
 
 def build(config: Any, image_size: int) -> DFGAN:
@@ -43,10 +43,10 @@ def build(config: Any, image_size: int) -> DFGAN:
 
 
 def build_on(stage1: Recipe, config: Any, image_size: int) -> ContrastiveStage2:
-    """Returns the same with a generator that makes a first stage's picture large.
+    """Returns the same with a generator that makes a first stage's image large.
 
     Args:
-      stage1: of the run that draws the small picture; any recipe.
+      stage1: of the run that draws the small image; any recipe.
       config: of the second stage.
       image_size: pixels, 2 or 4 times the first stage's.
     """

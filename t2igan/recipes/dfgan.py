@@ -1,8 +1,8 @@
-"""One stage, hinge loss, a penalty that makes real pictures with their captions flat ground.
+"""DF-GAN: one stage, hinge loss, matching-aware gradient penalty; and a contrastive loss.
 
-Each picture, real or generated, may have to find its caption among the batch's and others': in a
+Each image, real or generated, may have to find its caption among the batch's and others': in a
 batch of 16 no two captions are much alike, and to tell them apart says nothing of what is fine, a
-shape or a pose. Captions that come without their pictures cost little. The discriminator may learn
+shape or a pose. Captions that come without their images cost little. The discriminator may learn
 that alone at first: a judge that does not see what a caption asks for cannot teach it.
 
 Reference: DF-GAN, arXiv:2008.05865; the caption term, XMC-GAN, eq. 3, arXiv:2101.04702; more
@@ -141,7 +141,7 @@ def hinge_options(config: Any) -> dict[str, Any]:
     """Returns all options of `DFGAN` but its networks and its penalty.
 
     Raises:
-      ValueError: a head start, and nothing to learn in it.
+      ValueError: a discriminator warm-up, and nothing to learn in it.
     """
     loss = config.loss
     if loss.d_warmup_steps and not loss.contrastive_weight:

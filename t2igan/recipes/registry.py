@@ -9,7 +9,7 @@ from typing import Any
 
 import t2igan.recipes
 from input_pipeline.errors import UserError, did_you_mean
-from input_pipeline.extensions import import_extension
+from input_pipeline.extensions import import_extension, is_extension
 from t2igan.config.aliases import RECIPES
 from t2igan.losses.augmentation import parse_policy
 from t2igan.models.stackgan import resolution_steps
@@ -55,7 +55,7 @@ def _module(recipe: str) -> ModuleType:
     name = RECIPES.get(recipe, recipe)
     if name in known:
         return importlib.import_module(f"t2igan.recipes.{name}")
-    if "." in name:
+    if is_extension(name):
         return import_extension(name, "build", f"config.recipe={recipe!r}")
     hint = did_you_mean(recipe, known)
     raise UserError(

@@ -1,4 +1,4 @@
-"""What second stages add to a recipe: losses that tie the large image to the small one."""
+"""Losses of second stages: they tie the large image to the small one."""
 
 from __future__ import annotations
 

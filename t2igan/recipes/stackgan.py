@@ -1,4 +1,4 @@
-"""The report's GAN: StackGAN's first stage, matching-aware losses, conditioning augmentation.
+"""The StackGAN baseline: first stage, matching-aware loss, conditioning augmentation.
 
 Reference: StackGAN, arXiv:1612.03242, sections 3.1 and 3.2.
 """
@@ -41,8 +41,8 @@ class StackGAN(Recipe):
     def d_loss(
         self, discriminator: Network, generated: Generated, batch: Batch
     ) -> tuple[jax.Array, Metrics]:
-        # The trunk sees each picture once; real features are judged with two captions. Real and
-        # fake are normalised apart: together, batch norm would tell the generator's share.
+        # The trunk sees each image once; real features are judged with two captions. Real and
+        # fake are normalized apart: together, batch norm would tell the generator's share.
         real_features = discriminator(batch.image, method="image_features")
         fake_features = discriminator(generated["image"], method="image_features")
         real = discriminator(real_features, batch.text, method="judge")

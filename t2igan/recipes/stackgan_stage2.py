@@ -1,4 +1,4 @@
-"""StackGAN's second stage: the first stage's losses on a picture 2 or 4 times as large.
+"""StackGAN's second stage: the first stage's losses on an image 2 or 4 times as large.
 
 Reference: StackGAN, arXiv:1612.03242, section 3.3.
 """
@@ -34,7 +34,7 @@ def build_on(stage1: Recipe, config: Any, image_size: int) -> StackGANStage2:
     """Returns the recipe with the widths, weights and types of `config`.
 
     Args:
-      stage1: of the run that draws the small picture; any recipe.
+      stage1: of the run that draws the small image; any recipe.
       config: of the second stage.
       image_size: pixels, 2 or 4 times the first stage's.
     """

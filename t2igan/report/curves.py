@@ -18,7 +18,7 @@ MAIN_CHARTS: dict[str, dict[str, str]] = {
     "KL term": {"training": "loss/kl", "validation": "validation/loss/kl"},
     "Discriminator's logits": {
         "real": "logits/real",
-        "wrong caption": "logits/mismatched",
+        "mismatched caption": "logits/mismatched",
         "generated": "logits/fake",
     },
     "Gradient norms": {"generator": "grad_norm/g", "discriminator": "grad_norm/d"},

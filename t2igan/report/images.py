@@ -1,4 +1,4 @@
-"""What the page shows of a run in pictures: generated beside actual, and the sheets over time."""
+"""Images of the report page: generated beside real ones, and sample grids over time."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from input_pipeline.stream.train import drawn_text
 if TYPE_CHECKING:
     from t2igan.sampling.run import Run
 
-GENERATED = 4  # pictures a caption
+GENERATED = 4  # images a caption
 MOST_SHEETS = 16
-_WIDEST_SHEET = 900  # pixels; larger ones are shrunk
+_WIDEST_SHEET = 900  # pixels; larger ones are downsampled
 _SHEET = re.compile(r"step_(\d{1,12})\.png")
 
 
 @dataclasses.dataclass(frozen=True)
 class Pair:
-    """One caption with its pictures.
+    """One caption with its images.
 
     Attributes:
       caption: in words.
@@ -44,7 +44,7 @@ class Pairs:
     """The report's figures.
 
     Attributes:
-      split: where captions and actual pictures are from.
+      split: where captions and actual images are from.
       pairs: evenly chosen over the split.
     """
 
@@ -85,7 +85,7 @@ def held_out_split(dataset: Dataset, data: Any) -> str:
 
 
 def make_pairs(run: Run, dataset: Dataset, split: str, num: int, seed: int = 0) -> Pairs:
-    """Returns `num` captions of a split, or all it has, with generated and actual pictures."""
+    """Returns `num` captions of a split, or all it has, with generated and actual images."""
     source = dataset.source(split, run.recipe.reads_sentences)
     chosen = np.unique(np.linspace(0, len(source) - 1, num).round().astype(int))
     records = source.__getitems__(chosen)
@@ -115,7 +115,7 @@ def sheets(workdir: Path) -> tuple[list[tuple[int, bytes]], int]:
     """Returns (step, PNG) of evenly chosen sample sheets, first and last with them.
 
     Args:
-      workdir: of the run; files that are no pictures are passed over.
+      workdir: of the run; files that are no images are passed over.
 
     Returns:
       The sheets, and how many there are in all.

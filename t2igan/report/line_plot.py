@@ -1,4 +1,4 @@
-"""Curves as a picture, drawn with Pillow alone."""
+"""Curves as an image, drawn with Pillow alone."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 # Distinct to color-blind eyes too (Okabe and Ito); repeated with other widths when they run out.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#999999")
-SCALE = 2  # drawn so much larger, then shrunk: Pillow's lines have no antialiasing of their own
+SCALE = (
+    2  # drawn so much larger, then downsampled: Pillow's lines have no antialiasing of their own
+)
 LEFT, RIGHT, TOP, BOTTOM = 76, 16, 16, 48
 LEGEND_LINE = 18
 
@@ -25,13 +27,13 @@ def line_plot(
     width: int = 860,
     height: int = 420,
 ) -> Image.Image:
-    """An RGB picture of the curves over common axes, their names below.
+    """Returns an RGB image of the curves over common axes, their names below.
 
     Args:
       curves: (x, y) points by name, in the order of x; finite, at least one point each.
       x_label: under the x axis.
       y_label: over the y axis.
-      width: of the picture, pixels.
+      width: of the image, pixels.
       height: of the axes with their labels, pixels; names add to it.
 
     Raises:

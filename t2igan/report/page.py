@@ -35,7 +35,7 @@ def make_page(workdir: Path, num: int, dataset: str | None = None) -> str:
 
     Args:
       workdir: folder of the run.
-      num: captions to show pictures of.
+      num: captions to show images of.
       dataset: folder of its data set; where the config says unless told.
 
     Raises:
@@ -92,7 +92,7 @@ def _facts(
     last = _last_step(lines)
     speeds = [line["images_per_sec"] for line in lines if is_number(line.get("images_per_sec"))]
     found = {"steps": f"{last:,}", "batch": f"{config.train.batch_size:,}"}
-    found["pictures seen"] = f"{last * config.train.batch_size:,}"
+    found["images seen"] = f"{last * config.train.batch_size:,}"
     if speeds:
         found["images/s"] = f"{statistics.median(speeds):,.0f}"
     if run:

@@ -12,7 +12,7 @@ from t2igan.report.curves import Chart
 from t2igan.report.images import Pair, Pairs
 from t2igan.report.markup import Markup, element, png
 
-_PIXELATED = 128  # pixels: smaller pictures are shown as they are, each pixel a square
+_PIXELATED = 128  # pixels: smaller images are shown as they are, each pixel a square
 
 
 def section(reference: str, title: str, note: str, *content: Markup) -> Markup:
@@ -35,7 +35,7 @@ def figures(pairs: Pairs, image_size: int) -> Markup:
     return section(
         "figures",
         "Generated and actual",
-        f"Captions of the split “{pairs.split}”, evenly chosen. The generated pictures differ in "
+        f"Captions of the split “{pairs.split}”, evenly chosen. The generated images differ in "
         "their noise alone, which is the same for every caption.",
         element("div", cards, class_="cards"),
     )
@@ -153,7 +153,7 @@ def _evaluation_row(line: Mapping[str, Any]) -> Markup:
     ends = estimate.get("interval")
     interval = " to ".join(map(_text, ends)) if isinstance(ends, list) else ""
     references = {
-        f"the same of {name} pictures": reference.get("value")
+        f"the same of {name} images": reference.get("value")
         for name, reference in (_mapping(line, "references") or _mapping(line, "anchors")).items()
         if isinstance(reference, dict)
     }

@@ -18,7 +18,7 @@ AXIS = "data"
 
 
 def data_mesh(devices: Sequence[jax.Device] | None = None) -> jax.sharding.Mesh:
-    """A mesh with the one axis `data`.
+    """Returns a mesh with the one axis `data`.
 
     Args:
       devices: to lay batches over, of all processes; all that there are unless told.
@@ -96,7 +96,7 @@ class Prefetch(Iterator[dict[str, jax.Array]]):
 def prefetch(
     batches: Iterator[Mapping[str, np.ndarray]], mesh: jax.sharding.Mesh, ahead: int = 2
 ) -> Prefetch:
-    """The same batches on the devices, up to `ahead` of them before they are asked for.
+    """Returns the same batches on the devices, up to `ahead` of them before they are asked for.
 
     Close it, or use it in a `with` block, before the source is used again.
 

@@ -1,4 +1,4 @@
-"""Memory in pages of 2 MiB, which Linux gives to those who ask: on CPU, quicker steps.
+"""Large memory pages of 2 MiB, which make small CPU steps faster.
 
 A step's working memory is fetched from the kernel anew at every call, in pages of 4 KiB by
 default; docs/performance.md has what that costs. glibc asks for large pages where the environment

@@ -1,4 +1,4 @@
-"""Several processes as one: how they find each other, agree, and stop at the same step."""
+"""Several processes as one run: initialization, agreement, stopping at one step."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def initialize(
 
 
 def environment_has_processes(environment: Mapping[str, str]) -> bool:
-    """Whether a launcher has started several processes and says so in the environment."""
+    """Returns whether a launcher has started several processes and says so in the environment."""
     if environment.get("JAX_COORDINATOR_ADDRESS"):
         return True
     if "," in environment.get("TPU_WORKER_HOSTNAMES", ""):
@@ -83,7 +83,7 @@ def _initialize_tpu() -> None:
 
 
 def is_first_process() -> bool:
-    """Whether this process writes what only one must write."""
+    """Returns whether this process writes what only one must write."""
     return jax.process_index() == 0
 
 

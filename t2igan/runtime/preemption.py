@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C as a wish to stop after the step under way, on all processes at one step."""
+"""SIGTERM and Ctrl-C as a request to stop after the current step, on all processes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,9 @@ class StopRequest:
             signal.signal(number, handler)
 
     def reached(self, step: int) -> bool:
-        """Whether to stop after this step, the same on all processes; to be asked at every step."""
+        """Returns whether to stop after this step, the same on all processes; to be asked at every
+        step.
+        """
         if jax.process_count() == 1:
             return self.signal is not None
         from jax.experimental import multihost_utils

@@ -1,6 +1,6 @@
 """Random numbers with an address: (seed, step, name, example), never drawn from a stream.
 
-So a resumed run draws what an uninterrupted one draws, and an example's noise depends neither on
+So a resumed run generates what an uninterrupted one does, and an example's noise depends neither on
 the number of devices nor on the rest of its batch.
 """
 

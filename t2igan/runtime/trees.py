@@ -1,4 +1,4 @@
-"""What a tree of arrays holds, by name."""
+"""Names and shapes of the arrays in a tree."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Best of several: of a caption's pictures the one that a matcher finds nearest to it."""
+"""Best-of-N: of a caption's images the one that the matcher scores highest."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from t2igan.metrics.features.network import BATCH, FeatureNetwork
 from t2igan.metrics.matcher import model as matcher
 from t2igan.metrics.matcher.model import Matcher
 
-_AT_ONCE = 512  # pictures drawn before all but the best are let go
+_AT_ONCE = 512  # images drawn before all but the best are let go
 
-# Captions and a number of pictures -> uint8 [captions, pictures, S, S, 3].
+# Captions and a number of images -> uint8 [captions, images, S, S, 3].
 Draw = Callable[[Sequence[str], int], np.ndarray]
 
 
 def sample_best(
     draw: Draw, captions: Sequence[str], num: int, best_of: int, judge: Matcher
 ) -> np.ndarray:
-    """Returns uint8 [N, num, S, S, 3]: of every `best_of` pictures of a caption the best one.
+    """Returns uint8 [N, num, S, S, 3]: of every `best_of` images of a caption the best one.
 
-    What a picture scores depends on it and its caption alone, to the last bit: features are made
-    of equally many pictures at a time, whatever their number.
+    What an image scores depends on it and its caption alone, to the last bit: features are made
+    of equally many images at a time, whatever their number.
 
     Args:
-      draw: gives the first pictures of captions; the j-th kept is one of [j B, (j + 1) B).
+      draw: gives the first images of captions; the j-th kept is one of [j B, (j + 1) B).
       captions: N sentences.
-      num: pictures to keep of each.
-      best_of: B, pictures drawn for each one kept.
-      judge: puts pictures and captions into one space.
+      num: images to keep of each.
+      best_of: B, images drawn for each one kept.
+      judge: puts images and captions into one space.
 
     Raises:
-      UserError: lite0, which the matcher reads pictures with, is not installed.
+      UserError: lite0, which the matcher reads images with, is not installed.
     """
     together = max(1, _AT_ONCE // (num * best_of))
     kept = []
@@ -64,7 +64,7 @@ def opened(judge: Matcher | str | Path | None) -> Matcher:
 
 
 def _scores(drawn: np.ndarray, captions: Sequence[str], judge: Matcher) -> np.ndarray:
-    """[N, num, B] cosines of pictures with their captions."""
+    """[N, num, B] cosines of images with their captions."""
     images = drawn.reshape(-1, *drawn.shape[3:])
     padding = ((0, -len(images) % BATCH), *((0, 0),) * 3)
     features = lite0().features(np.pad(images, padding))[: len(images)]

@@ -1,4 +1,4 @@
-"""Rows of pictures with their captions written beside them."""
+"""Captioned grids of images."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MARGIN = 8
 _TEXT_WIDTH = 200
 _GAP = 4
 _CUT = " ..."
-_EASY_TO_SEE = 96  # pixels that small pictures are enlarged to, at least half of them
+_EASY_TO_SEE = 96  # pixels that small images are enlarged to, at least half of them
 
 
 def grid_shape(rows: int, columns: int, image_size: int) -> tuple[int, int]:
@@ -29,9 +29,9 @@ def _scale(image_size: int) -> int:
 
 
 def captioned_grid(images: np.ndarray, captions: Sequence[str]) -> Image.Image:
-    """Returns a sheet: a row a caption, the caption on the left, its pictures on the right.
+    """Returns a sheet: a row a caption, the caption on the left, its images on the right.
 
-    Small pictures are enlarged by a whole number.
+    Small images are enlarged by a whole number.
 
     Args:
       images: uint8 [N, C, S, S, 3].

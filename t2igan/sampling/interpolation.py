@@ -1,4 +1,4 @@
-"""Points on the way between two captions and between two noises."""
+"""Interpolation between two captions and between two noises."""
 
 from __future__ import annotations
 

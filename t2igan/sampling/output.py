@@ -1,4 +1,4 @@
-"""Where drawn pictures go: one captioned grid, or a folder of PNGs with a manifest."""
+"""Writers of generated images: one captioned grid, or a folder of PNGs with a manifest."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _OTHER_PICTURES = (".avif", ".bmp", ".gif", ".heic", ".pdf", ".ppm", ".svg", ".t
 
 
 class SampleWriter(Protocol):
-    """Takes rows of pictures; a context manager."""
+    """Takes rows of images; a context manager."""
 
     def __enter__(self) -> SampleWriter: ...
 
@@ -35,9 +35,9 @@ def open_writer(out: Path, rows: int, num: int, image_size: int) -> SampleWriter
     """Returns the writer that the name asks for, its folder made.
 
     Args:
-      out: a grid where it ends like a picture, else a folder.
+      out: a grid where it ends like an image, else a folder.
       rows: captions.
-      num: pictures a caption.
+      num: images a caption.
       image_size: pixels.
 
     Raises:
@@ -50,8 +50,8 @@ def open_writer(out: Path, rows: int, num: int, image_size: int) -> SampleWriter
         width, height = grid_shape(rows, num, image_size)
         if max(width, height) > GRID_SIDES[suffix] or width * height > _GRID_PIXELS:
             raise UserError(
-                f"--out={out}: a grid of {rows} x {num} pictures would be {width} x {height} "
-                "pixels; give a folder, e.g. --out=pictures"
+                f"--out={out}: a grid of {rows} x {num} images would be {width} x {height} "
+                "pixels; give a folder, e.g. --out=images"
             )
     folder = out.parent if suffix in GRID_SIDES else out
     try:
@@ -62,7 +62,7 @@ def open_writer(out: Path, rows: int, num: int, image_size: int) -> SampleWriter
 
 
 class _Grid:
-    """One picture of all, a row a caption, written at the end."""
+    """One image of all, a row a caption, written at the end."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -83,7 +83,7 @@ class _Grid:
         if self._path.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(self._path))
         part = self._path.with_name(f".{self._path.name}.part")
-        try:  # whole or not at all: a full disk would leave half a picture
+        try:  # whole or not at all: a full disk would leave half an image
             sheet.save(part, format=Image.registered_extensions()[self._path.suffix.lower()])
             os.replace(part, self._path)
         finally:
@@ -91,7 +91,7 @@ class _Grid:
 
 
 class _Folder:
-    """Each picture as a PNG, and `manifest.jsonl` saying what each is and how to redo it."""
+    """Each image as a PNG, and `manifest.jsonl` saying what each is and how to redo it."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

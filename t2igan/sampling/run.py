@@ -1,4 +1,4 @@
-"""A trained run as a Python object: captions in, pictures out.
+"""A trained run as a Python object: captions in, images out.
 
 run = t2igan.load("runs/shapes")
 images = run.sample(["a small red star on the left"], num=8, seed=0)  # uint8 [1, 8, H, W, 3]
@@ -131,7 +131,7 @@ class Run:
 
     @property
     def image_size(self) -> int:
-        """Height and width of the pictures in pixels."""
+        """Height and width of the images in pixels."""
         return self.recipe.image_size
 
     @property
@@ -195,22 +195,22 @@ class Run:
         matcher: Matcher | str | Path | None = None,
         progress: bool = False,
     ) -> np.ndarray:
-        """Returns uint8 [N, num, S, S, 3]: `num` pictures of each caption.
+        """Returns uint8 [N, num, S, S, 3]: `num` images of each caption.
 
-        Column j uses the same noise for every caption. A picture depends on its caption, j, the
+        Column j uses the same noise for every caption. An image depends on its caption, j, the
         seed, the truncation and `best_of` alone, not on what else is drawn.
 
         Args:
           captions: N sentences; unknown words count as `x_UNK_` (see `unknown_words`).
-          num: pictures a caption, >= 1.
+          num: images a caption, >= 1.
           seed: of the noise.
-          truncation: the noise is scaled by it; below 1 gives likelier and less varied pictures.
-          best_of: pictures drawn for each one wanted, of which the matcher keeps the best.
+          truncation: the noise is scaled by it; below 1 gives likelier and less varied images.
+          best_of: images drawn for each one wanted, of which the matcher keeps the best.
           matcher: from `t2igan train_matcher`, loaded or its file; needed where best_of > 1.
           progress: show a bar.
 
         Raises:
-          UserError: no captions, a number of pictures below 1, or no matcher to choose with.
+          UserError: no captions, a number of images below 1, or no matcher to choose with.
         """
         if num < 1:
             raise UserError(f"num={num}: must be 1 or more")
@@ -262,12 +262,12 @@ class Run:
     ) -> np.ndarray:
         """Returns uint8 [num, steps, S, S, 3]: from one caption to another, a row a noise.
 
-        The first and the last column are the pictures that `sample` draws of the two.
+        The first and the last column are the images that `sample` draws of the two.
 
         Args:
-          start: the first picture's caption.
+          start: the first image's caption.
           end: the last one's.
-          steps: pictures on the way, both ends included, >= 2.
+          steps: images on the way, both ends included, >= 2.
           num: rows.
           seed: of the noise.
           truncation: scale of the noise.
@@ -295,9 +295,9 @@ class Run:
 
         Args:
           captions: N sentences.
-          steps: pictures on the way, both ends included, >= 2.
+          steps: images on the way, both ends included, >= 2.
           seed: of the noise.
-          columns: which two pictures of `sample` are the ends.
+          columns: which two images of `sample` are the ends.
           truncation: scale of the noise.
         """
         ends = np.resize(np.array(columns, np.int32), BATCH_SIZE)  # made as `generate` makes it

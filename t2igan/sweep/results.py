@@ -1,4 +1,4 @@
-"""What a sweep's trials came to: results.csv with all, table.md and plot.png with one metric."""
+"""Sweep results: CSV, table, plot."""
 
 from __future__ import annotations
 
@@ -43,7 +43,8 @@ class Outcome:
 def write_results(
     workdir: Path, trials: Sequence[Trial], metric: str, mode: str, failures: Mapping[str, str]
 ) -> str:
-    """The table as text, after it, the plot and the full CSV have been written to `workdir`.
+    """Returns the table as text, after it, the plot and the full CSV have been written to
+    `workdir`.
 
     Args:
       workdir: the sweep's folder.

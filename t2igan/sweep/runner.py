@@ -25,7 +25,7 @@ STOP_SECONDS = 60.0
 
 
 def run_trials(trials: Sequence[Trial], parallel: int) -> dict[str, str]:
-    """One line for each trial that failed, by its name.
+    """Returns one line for each trial that failed, by its name.
 
     Ctrl-C or SIGTERM stops all children, which save first; the same command then resumes them.
 
@@ -60,7 +60,7 @@ def run_trials(trials: Sequence[Trial], parallel: int) -> dict[str, str]:
 
 
 def command(trial: Trial) -> list[str]:
-    """The child's command line."""
+    """Returns the child's command line."""
     return [sys.executable, "-P", "-m", "t2igan", "train", *trial.flags]
 
 

@@ -59,7 +59,7 @@ class Trial:
 
 
 def find_trials(config_flags: Sequence[str], workdir: Path) -> list[Trial]:
-    """The sweep's trials, each with its config checked before any is run.
+    """Returns the sweep's trials, each with its config checked before any is run.
 
     A `sweep(add, arg)` is given ARG, as `get_config(arg)` is.
 
@@ -100,7 +100,7 @@ def find_trials(config_flags: Sequence[str], workdir: Path) -> list[Trial]:
 
 
 def trial_name(number: int, overrides: dict[str, Any]) -> str:
-    """A folder name that says what sets the trial apart, safe on any file system."""
+    """Returns a folder name that says what sets the trial apart, safe on any file system."""
     parts = [f"{key.rpartition('.')[2]}-{value}" for key, value in overrides.items()]
     slug = re.sub(r"[^A-Za-z0-9._-]+", "_", "_".join(parts))[:80].strip("._-")
     return f"trial_{number:03d}_{slug}".rstrip("_")

@@ -1,4 +1,4 @@
-"""A per-replica function, mapped over the devices of a mesh.
+"""Train and eval steps mapped over devices and compiled.
 
 Replicas hold the same state and each a share of the batch. The mapped function averages its own
 gradients over the axis. Replication checking is off: with it, JAX would sum the gradients of

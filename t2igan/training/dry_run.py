@@ -1,4 +1,4 @@
-"""What a run would take: parameters, memory, speed and time, from a few steps that are dropped."""
+"""An estimate of a run: parameters, memory, speed and time, from a few steps."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def _timed(experiment: Experiment) -> Iterator[str]:
     devices = f"{experiment.mesh.size} x {jax.devices()[0].device_kind}"
     yield f"{size / seconds:,.1f} images/s, {seconds:.3f} s a step of {size} on {devices}"
     yield (
-        f"{steps:,} steps: about {_duration(seconds * steps)}, checkpoints, pictures and "
+        f"{steps:,} steps: about {_duration(seconds * steps)}, checkpoints, images and "
         "validation not counted"
     )
 

@@ -1,4 +1,4 @@
-"""All that a config stands for: its data, networks, optimizers, devices and length."""
+"""An experiment opened from its config: data, networks, optimizers, devices, length."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Experiment:
 
     Attributes:
       config: every field.
-      dataset: prepared pictures and captions.
+      dataset: prepared images and captions.
       recipe: networks and losses.
       optimizers: both networks'.
       num_steps: length of the run.

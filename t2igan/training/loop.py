@@ -1,4 +1,4 @@
-"""The training loop: open, resume, step, log, look, save, stop."""
+"""The training loop: open, resume, step, log, evaluate, save, stop."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Periodic:
     at_last: bool = True
 
     def is_due(self, step: int, last: int) -> bool:
-        """Whether it is to be done after `step` steps of `last`."""
+        """Returns whether it is to be done after `step` steps of `last`."""
         return (step == last and self.at_last) or (self.every > 0 and step % self.every == 0)
 
 

@@ -1,4 +1,4 @@
-"""What each step came to, told after the next has been dispatched: lines, bar, and the alarm."""
+"""Progress of a run: log lines, the bar, and the stop at numbers that are not finite."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class StepReports:
 
         Args:
           writer: gets one line every `log_every` steps, and at step 1 and the last.
-          batch_size: pictures a step.
+          batch_size: images a step.
           log_every: steps.
           first: steps done before.
           last: length of the run, steps.
@@ -66,7 +66,7 @@ class StepReports:
         self._bar.close()
 
     def waiting(self) -> AbstractContextManager[None]:
-        """What is done in the block counts as waiting for the input."""
+        """Returns what is done in the block counts as waiting for the input."""
         return self._clock.waiting()
 
     def add(self, step: int, metrics: Mapping[str, jax.Array]) -> None:

@@ -1,4 +1,4 @@
-"""The finished run that a second stage builds on: read once, then kept in every checkpoint.
+"""The finished run that a second stage builds on.
 
 A second stage's checkpoints hold the first stage's generator too, so that the run resumes and
 samples where the first stage's folder is not.

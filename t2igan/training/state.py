@@ -1,4 +1,4 @@
-"""All that a step changes, and the frozen variables it reads: what a checkpoint must hold."""
+"""The train state: all that a step changes, and the frozen variables."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class TrainState:
       g_params, d_params: trained parameters.
       g_stats, d_stats: running statistics of batch norm; empty where there is none.
       g_opt, d_opt: optax states.
-      ema: {"params", "batch_stats"} of the averaged generator, or None where it is off.
+      ema: {"params", "batch_stats"} of the EMA generator, or None where it is off.
       frozen: word vectors, shared by both networks, and the first stage where there is one.
     """
 
@@ -53,7 +53,7 @@ class TrainState:
 
     @property
     def sampling_variables(self) -> dict[str, Variables]:
-        """The generator that draws pictures: the averaged one where there is one."""
+        """The generator that generates images: the averaged one where there is one."""
         return self.g_variables | (self.ema or {})
 
     @property
@@ -94,12 +94,12 @@ def create_state(
     """Returns the state before the first step.
 
     Args:
-      recipe: its networks are initialised.
+      recipe: its networks are initialized.
       optimizers: both networks'.
       word_vectors: float32 [V, D].
       caption_length: L, codes a caption.
       seed: of the initial parameters.
-      ema: keep an averaged generator.
+      ema: keep an EMA generator.
       stage1: of the finished generator that this one builds on, see `frozen_variables`.
       sentence_dim: E, numbers of a sentence embedding, for a recipe that reads them.
     """
@@ -126,7 +126,7 @@ def create_state(
 
 
 def _run_once(function: Callable[..., Any], *inputs: Any) -> Any:
-    """One program, compiled without optimising: compiling is most of a start-up's time."""
+    """One program, compiled without optimizing: compiling is most of a start-up's time."""
     if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(inputs)):
         return function(*inputs)  # only its shapes are asked for
     options = {"xla_backend_optimization_level": 0}
@@ -162,7 +162,7 @@ def _init(module: nn.Module, key: jax.Array, frozen: Variables, *inputs: Any) ->
 def update_ema(
     ema: Variables, variables: Variables, step: jax.Array, *, decay: float, ramp_steps: int
 ) -> Variables:
-    """Exponential moving average of the generator, batch statistics with it.
+    """Exponential moving EMA generator, batch statistics with it.
 
     Args:
       ema: the average so far.
@@ -170,7 +170,7 @@ def update_ema(
       step: int [] steps done, this one included.
       decay: of the average, a step.
       ramp_steps: the decay is at most (1 + step) / (ramp_steps + step), so that the first
-        pictures do not come from the initial weights; 0 for no ramp.
+        images do not come from the initial weights; 0 for no ramp.
     """
     if ramp_steps:
         decay = jnp.minimum(decay, (1.0 + step) / (ramp_steps + step))

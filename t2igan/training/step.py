@@ -26,7 +26,7 @@ def train_step(
     optimizers: Optimizers,
     config: Any,
 ) -> tuple[TrainState, Metrics]:
-    """One update of both networks, from the same parameters and one generator pass.
+    """Returns one update of both networks, from the same parameters and one generator pass.
 
     Both losses are differentiated at the state's parameters. The fakes are drawn once: the
     discriminator learns from them, and the generator's loss, as a function of them, is pulled
@@ -86,7 +86,7 @@ def d_warmup_step(
     optimizers: Optimizers,
     config: Any,
 ) -> tuple[TrainState, Metrics]:
-    """A step of the discriminator alone, on what it can learn of real pictures and captions.
+    """Returns a step of the discriminator alone, on what it can learn of real images and captions.
 
     A function of its own and not a branch of `train_step`: on CPU, XLA computes what is inside a
     branch at about half the speed.
@@ -116,11 +116,11 @@ def eval_step(
     *,
     recipe: Recipe,
 ) -> tuple[Metrics, jax.Array]:
-    """Both losses on held-out pictures, with running statistics and the sampling generator.
+    """Returns both losses on held-out images, with running statistics and the sampling generator.
 
     Args:
       state: the same on every replica.
-      batch: as in `train_step`, with "index" int [b], which names each picture's noise.
+      batch: as in `train_step`, with "index" int [b], which names each image's noise.
       key: of the noise.
       recipe: networks and losses.
 

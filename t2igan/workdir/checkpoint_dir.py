@@ -1,4 +1,4 @@
-"""The folder `RUN/checkpoints`: which steps it holds, which is whole, which is best."""
+"""The folder RUN/checkpoints: steps, whole ones, the best one, quarantined ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The folder of a run: its config, kept and compared, and one training in it at a time."""
+"""A run's folder: its config, compared on resume, and the lock of the one trainer."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ from input_pipeline.dataset.open import Dataset
 from input_pipeline.errors import UserError
 from input_pipeline.text.sentence_encoders import Identity
 from input_pipeline.text.vocabulary import Vocabulary
+from t2igan.config.aliases import upgrade
 from t2igan.config.record import locked
 from t2igan.recipes.base import Recipe
 from t2igan.recipes.registry import build
@@ -71,7 +72,7 @@ class CheckpointMeta:
         """Returns the values that a checkpoint stores; their keys are those of all versions."""
         values = {
             "recipe": self.config.recipe,
-            "config": self.config.to_dict(),
+            "config": upgrade(self.config.to_dict()),
             "image_size": self.image_size,
             "caption_length": self.caption_length,
             "fingerprint": self.dataset_hash,

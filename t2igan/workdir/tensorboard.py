@@ -50,7 +50,7 @@ class TensorBoardWriter:
             self._write(step, summary=self._summary.scalar(name, value))
 
     def image(self, step: int, name: str, image: np.ndarray) -> None:
-        """Adds a picture, uint8 [H, W, 3], under its name."""
+        """Adds an image, uint8 [H, W, 3], under its name."""
         self._write(step, summary=self._summary.image(name, image, dataformats="HWC"))
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Where numbers and pictures of a run go: metrics.jsonl, samples/*.png, TensorBoard where it is.
+"""Writers of metrics.jsonl, sample grids and TensorBoard event files.
 
 Only process 0 writes; the others have a writer that does nothing.
 """
@@ -27,7 +27,7 @@ class MetricWriter(Protocol):
         """Keeps numbers of a step."""
 
     def image(self, step: int, name: str, image: np.ndarray) -> None:
-        """Keeps a picture, uint8 [H, W, 3]."""
+        """Keeps an image, uint8 [H, W, 3]."""
 
     def close(self) -> None:
         """Returns once all is on disk."""
@@ -57,7 +57,7 @@ class RunFolderWriter:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self._lines.name)
 
     def image(self, step: int, name: str, image: np.ndarray) -> None:
-        """Writes the picture whole or not at all; `name` is what TensorBoard calls it."""
+        """Writes the image whole or not at all; `name` is what TensorBoard calls it."""
         from PIL import Image
 
         path = self._samples / f"step_{step:08d}.png"
@@ -82,7 +82,7 @@ class Writers:
             writer.scalars(step, values)
 
     def image(self, step: int, name: str, image: np.ndarray) -> None:
-        """Keeps a picture in each."""
+        """Keeps an image in each."""
         for writer in self._writers:
             writer.image(step, name, image)
 

@@ -1,4 +1,4 @@
-"""A small prepared data set whose pictures tell which record they are."""
+"""A small prepared data set whose images tell which record they are."""
 
 import dataclasses
 from pathlib import Path

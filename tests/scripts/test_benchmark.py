@@ -89,7 +89,7 @@ def test_a_competitor_that_computes_something_else_is_not_timed(contest: Any) ->
         contest.hold("nan", contest.differences(near | {"loss/d": np.array(np.nan)}, want))
 
 
-def test_ratios_are_of_neighbours_in_time_and_only_float32_counts(contest: Any) -> None:
+def test_ratios_are_of_neighbors_in_time_and_only_float32_counts(contest: Any) -> None:
     found = {
         "t2igan": {"exact": True, "seconds": [1.0, 2.0, 1.0]},
         "torch eager": {"exact": True, "seconds": [3.0, 6.0, 3.0]},

@@ -27,7 +27,7 @@ LENGTH = 8
 
 
 def make_dataset(folder: Path, image_size: int = 16, words: tuple[str, ...] = WORDS) -> Path:
-    """Returns the folder of a data set: pictures of one color each, captions of drawn words."""
+    """Returns the folder of a data set: images of one color each, captions of drawn words."""
     vocabulary = Vocabulary(SPECIAL_WORDS + words)
     random = np.random.default_rng(0)
 
@@ -117,7 +117,7 @@ def compilation_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path
 
 @pytest.fixture(scope="session")
 def word_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data set of 16x16 pictures whose captions are English words."""
+    """A data set of 16x16 images whose captions are English words."""
     return make_dataset(tmp_path_factory.mktemp("words") / "set")
 
 
@@ -167,7 +167,7 @@ def dataset_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def make_training_config(dataset_path: Path) -> ConfigDict:
-    """Returns a config of 12 steps of 8 pictures on tiny networks, a checkpoint every 4."""
+    """Returns a config of 12 steps of 8 images on tiny networks, a checkpoint every 4."""
     config = tiny.get_config()
     config.data.dir = str(dataset_path)
     config.model.gf_dim = config.model.df_dim = 2
@@ -222,7 +222,7 @@ def _metrics_of(workdir: Path) -> list[dict[str, float]]:
 
 
 def _assert_same(one: Path, other: Path) -> None:
-    """The last checkpoints are equal bit for bit, the metrics and the pictures too."""
+    """The last checkpoints are equal bit for bit, the metrics and the images too."""
     for item in ("state", "generator"):
         (step, tree), (other_step, other_tree) = (
             restore_item(run, "latest", item) for run in (one, other)
@@ -292,7 +292,7 @@ STUB = """
 
 @pytest.fixture
 def stub_network(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A feature network of six numbers that counts the pictures it is shown."""
+    """A feature network of six numbers that counts the images it is shown."""
     names: dict[str, Any] = {}
     with monkeypatch.context() as patch:
         patch.setattr(feature_network, "load", feature_network.load)  # put back at the end

@@ -1,4 +1,4 @@
-"""Pictures to and from the networks' range, softened, and many as one."""
+"""ImageSet to and from the networks' range, blurred, and many as one."""
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +18,7 @@ def test_range_is_minus_one_to_one_and_clips():
     np.testing.assert_array_equal(images.to_uint8(jnp.array([-1.5, 0.0, 1.5])), [0, 128, 255])
 
 
-def test_grid_puts_each_picture_in_its_cell():
+def test_grid_puts_each_image_in_its_cell():
     cells = np.arange(6, dtype=np.uint8).reshape(2, 3, 1, 1, 1) * np.ones((1, 1, 4, 5, 3), np.uint8)
     sheet = images.grid(cells, gap=2, background=255)
     assert sheet.shape == (2 * 6 + 2, 3 * 7 + 2, 3)
@@ -31,8 +31,8 @@ def test_grid_puts_each_picture_in_its_cell():
     assert (sheet[:, -2:] == 255).all()
 
 
-def test_softened_is_between_the_picture_and_scipys_blur():
-    """Each picture by a share of its own, the same whatever stands beside it."""
+def test_softened_is_between_the_image_and_scipys_blur():
+    """Each image by a share of its own, the same whatever stands beside it."""
     random = np.random.default_rng(0)
     pictures = random.uniform(-1.0, 1.0, (5, 12, 10, 3)).astype(np.float32)
     keys = jax.random.split(jax.random.key(3), 5)

@@ -36,7 +36,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def open_source(args: argparse.Namespace) -> ShapesSource:
-    """The source that the flags describe.
+    """Returns the source that the flags describe.
 
     Raises:
       UserError: a number out of its range.
@@ -88,12 +88,12 @@ class ShapesSource:
             yield Example(f"{split}-{index:08d}", image, sentences)
 
     def captions(self, split: str) -> Iterator[str]:
-        """Every caption of a split; nothing is rendered."""
+        """Yields every caption of a split; nothing is rendered."""
         for index in range(self.splits()[split]):
             yield from self._draw(split, index)[2]
 
     def attributes(self, split: str, index: int) -> Attributes:
-        """What picture `index` of a split shows."""
+        """Returns what picture `index` of a split shows."""
         return self._draw(split, index)[0]
 
     def _draw(self, split: str, index: int) -> tuple[Attributes, np.ndarray, tuple[str, ...]]:

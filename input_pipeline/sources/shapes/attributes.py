@@ -31,7 +31,7 @@ class Attributes(NamedTuple):
 
 
 def names_of(indices: tuple[int | None, ...]) -> dict[str, str]:
-    """The attributes in words, "none" for what is not known (None or negative)."""
+    """Returns the attributes in words, "none" for what is not known (None or negative)."""
     return {
         field: "none" if index is None or index < 0 else names[index]
         for (field, names), index in zip(NAMES.items(), indices, strict=True)
@@ -45,6 +45,6 @@ HELD_OUT = frozenset(((3 * color + 1) % len(SHAPES), color) for color in range(l
 
 
 def pairs(held_out: bool) -> list[tuple[int, int]]:
-    """The (shape, color) pairs that are kept out of training, or all the others."""
+    """Returns the (shape, color) pairs that are kept out of training, or all the others."""
     every = [(shape, color) for shape in range(len(SHAPES)) for color in range(len(COLORS))]
     return [pair for pair in every if (pair in HELD_OUT) == held_out]

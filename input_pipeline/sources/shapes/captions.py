@@ -133,7 +133,7 @@ def _article(sentence: str) -> str:
 
 
 def caption_of(attributes: Attributes, draws: np.ndarray) -> str:
-    """A caption that names all five attributes.
+    """Returns a caption that names all five attributes.
 
     Args:
       attributes: all five given.
@@ -186,7 +186,7 @@ def _only(codes: Iterator[int]) -> int | None:
 
 
 def attributes_of(caption: str | Sequence[str]) -> Attributes:
-    """What a caption asks for; a field is None where it does not say or says two things.
+    """Returns what a caption asks for; a field is None where it does not say or says two things.
 
     Exact on every caption of this module, and reads most of what users type in its manner.
 

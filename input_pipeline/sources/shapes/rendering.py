@@ -1,4 +1,4 @@
-"""Pictures of one object, drawn from signed distances: antialiased at any size, no drawing library.
+"""ImageSet of one object, drawn from signed distances: antialiased at any size, no drawing library.
 
 Lengths are fractions of the picture's side; angles are radians; y points down. The ranges below
 keep every attribute unambiguous: sizes differ by at least 1.45 in radius, places by at least 0.13
@@ -126,7 +126,7 @@ class Scene(NamedTuple):
 
 
 def scene_of(attributes: Attributes, draws: np.ndarray) -> Scene:
-    """A scene with the attributes, varied by [DRAWS] uniform numbers in [0, 1)."""
+    """Returns a scene with the attributes, varied by [DRAWS] uniform numbers in [0, 1)."""
     shape, color, size, place, background = attributes
     spread = 2.0 * draws - 1.0
     low, high = RADII[size]
@@ -147,7 +147,7 @@ def scene_of(attributes: Attributes, draws: np.ndarray) -> Scene:
 
 
 def coverage(scene: Scene, size: int, rows: slice, columns: slice) -> tuple[np.ndarray, np.ndarray]:
-    """How much of each pixel the object covers, and how the light falls on it.
+    """Returns how much of each pixel the object covers, and how the light falls on it.
 
     Args:
       scene: what to draw.
@@ -168,7 +168,7 @@ def coverage(scene: Scene, size: int, rows: slice, columns: slice) -> tuple[np.n
 
 
 def render(scene: Scene, size: int) -> np.ndarray:
-    """The picture, uint8 [size, size, 3]."""
+    """Returns the picture, uint8 [size, size, 3]."""
     image = np.full((size, size, 3), round(scene.level), np.uint8)
     reach = REACH * scene.radius
     rows, columns = (

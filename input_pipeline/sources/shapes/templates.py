@@ -1,4 +1,4 @@
-"""Which drawn shape an object's coverage matches best, at any scale and over the allowed turns."""
+"""The match of an object's coverage with the rendered shapes, at any scale and turn."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def crop(alpha: np.ndarray, scale: np.ndarray, x: np.ndarray, y: np.ndarray) -> 
 
 
 def matches(crop: np.ndarray) -> np.ndarray:
-    """[B, shapes] Dice overlap with each shape's best template."""
+    """Returns [B, shapes] Dice overlap with each shape's best template."""
     templates, _ = drawn()
     dice = 2.0 * crop @ templates.T
     dice /= (crop**2).sum(1)[:, None] + (templates**2).sum(1)

@@ -1,1 +1,1 @@
-"""What all metrics share: image sets, feature rows, results with provenance."""
+"""The engine of all metrics: image sets, feature rows, results with provenance."""

@@ -1,4 +1,4 @@
-"""What every metric measures with: populations, feature rows made once, references, a seed."""
+"""The context of an evaluation: image sets, feature rows made once, references, a seed."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from tqdm import tqdm
 
 from input_pipeline.dataset.open import Dataset
 from input_pipeline.errors import UserError
-from t2igan.metrics.engine.image_sets import Generate, Pictures
+from t2igan.metrics.engine.image_sets import Generate, ImageSet
 from t2igan.metrics.engine.provenance import computed_with
 from t2igan.metrics.engine.result import Estimate, Result
 from t2igan.metrics.engine.row_store import RowStore
 
 
 class Reader(Protocol):
-    """Anything that makes a row of numbers of each picture: a feature network, an oracle."""
+    """Anything that makes a row of numbers of each image: a feature network, an oracle."""
 
     name: str
     dim: int
     provenance: dict[str, Any]
 
     def rows(self, images: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """[B, dim] rows of each uint8 [B, H, W, 3] batch."""
+        """Returns [B, dim] rows of each uint8 [B, H, W, 3] batch."""
         ...
 
 
@@ -37,22 +37,22 @@ class Context:
     """One evaluation. Metrics take from it and never from each other.
 
     Attributes:
-      sets: populations by name. `fake` are the model's pictures; `real` the whole split; `other`
-        real pictures of another split, as many as fakes; `other_blurred` those blurred;
-        `real_blurred` the split blurred; `train` the pictures that the model has learned from.
+      sets: image sets by name. `fake` are the model's images; `real` the whole split; `other`
+        real images of another split, as many as fakes; `other_blurred` those blurred;
+        `real_blurred` the split blurred; `train` the images that the model has learned from.
       readers: feature networks and oracles by name.
       network: name of the one that metrics without a network of their own use.
       dataset: the prepared data set, where there is one.
       generate: the model, where there is one.
-      matcher: tells which caption belongs to which picture, where there is one.
+      matcher: tells which caption belongs to which image, where there is one.
       seed: of every draw.
       resamples: of the bootstrap.
       about: what goes into the provenance of every result.
-      folder: where metrics that show pictures write them, or None.
+      folder: where metrics that show images write them, or None.
       progress: whether passes show a bar.
     """
 
-    sets: dict[str, Pictures]
+    sets: dict[str, ImageSet]
     readers: dict[str, Reader]
     network: str
     dataset: Dataset | None = None
@@ -71,22 +71,22 @@ class Context:
         """Announces which readers will be asked for, so that one pass serves them all."""
         self._wanted |= set(readers)
 
-    def pictures(self, name: str) -> Pictures:
-        """A population.
+    def image_set(self, name: str) -> ImageSet:
+        """Returns an image set.
 
         Raises:
           UserError: this evaluation has none of that name.
         """
         if name not in self.sets:
-            raise UserError(f"there are no {name!r} pictures here: {_WHY[name]}")
+            raise UserError(f"there are no {name!r} images here: {_WHY[name]}")
         return self.sets[name]
 
     def has(self, name: str) -> bool:
-        """Whether there is a population of that name."""
+        """Returns whether there is an image set of that name."""
         return name in self.sets
 
     def rows(self, population: str, reader: str) -> np.ndarray:
-        """Float32 [n, dim] rows of a population, made at the first time of asking."""
+        """Returns float32 [n, dim] rows of an image set, made at the first time of asking."""
         key = f"{population}/{reader}"
         if key not in self.store:
             # Generating is what costs: only fakes are shown to readers that have not asked yet.
@@ -97,18 +97,20 @@ class Context:
         return self.store.get(key)
 
     def paired_rows(self, population: str, reader: str) -> np.ndarray:
-        """Rows of real pictures (`real` or `real_blurred`) in the order of the fakes' captions."""
-        return self.rows(population, reader)[self.pictures("fake").partners]
+        """Returns rows of real images (`real` or `real_blurred`) in the order of the fakes'
+        captions.
+        """
+        return self.rows(population, reader)[self.image_set("fake").partners]
 
-    def renew(self, fake: Pictures, generate: Generate | None, about: dict[str, Any]) -> None:
-        """Goes on to another model; what is known of real pictures is kept."""
+    def renew(self, fake: ImageSet, generate: Generate | None, about: dict[str, Any]) -> None:
+        """Goes on to another model; what is known of real images is kept."""
         self.sets["fake"], self.generate, self.about = fake, generate, about
         self.store.forget(name for name in self.store.names() if name.startswith("fake/"))
 
     def against_real(
         self, key: str, measure: Measure, *, reader: str, better: str, **more: Any
     ) -> list[Result]:
-        """How fakes compare to the real split, and how other real and blurred pictures do.
+        """Returns how fakes compare to the real split, and how other real and blurred images do.
 
         Args:
           key: tells the references of this measure from others'.
@@ -133,29 +135,29 @@ class Context:
         ]
 
     def reference(self, name: str, make: Callable[[], dict[str, Estimate]]) -> dict[str, Estimate]:
-        """Estimates that no model changes, made once."""
+        """Returns estimates that no model changes, made once."""
         if name not in self._references:
             self._references[name] = make()
         return self._references[name]
 
     def provenance(self, reader: str | None, *others: str, **more: Any) -> dict[str, Any]:
-        """Everything that a result on fakes and the `others` depends on."""
+        """Returns everything that a result on fakes and the `others` depends on."""
         known: dict[str, Any] = dict(self.about)
         if reader is not None:
             known |= self.readers[reader].provenance
-        known |= self.pictures("fake").about
+        known |= self.image_set("fake").about
         known["pictures"] = {
             name: self.sets[name].count for name in ("fake", *others) if self.has(name)
         }
         for name in others:
             if self.has(name) and "split" in self.sets[name].about:
                 known[f"{name}_split"] = self.sets[name].about["split"]
-        known |= {"seed": self.seed, "interval": "95 %, bootstrap over pictures"}
+        known |= {"seed": self.seed, "interval": "95 %, bootstrap over images"}
         return known | computed_with() | more
 
     def _pass(self, population: str, names: list[str]) -> None:
-        """Goes through a population once; each batch is shown to every reader."""
-        pictures = self.pictures(population)
+        """Goes through an image set once; each batch is shown to every reader."""
+        pictures = self.image_set(population)
         readers = [self.readers[name] for name in names]
         keys = [f"{population}/{name}" for name in names]
         tables = [
@@ -164,7 +166,7 @@ class Context:
         ]
         bar = tqdm(
             total=pictures.count,
-            desc=f"{population} pictures",
+            desc=f"{population} images",
             unit="image",
             disable=not self.progress,
         )
@@ -184,9 +186,9 @@ class Context:
 
 _WHY = {
     "fake": "give --workdir=RUN or --images=DIR",
-    "real": "give --dataset=DATASET to compare with its pictures",
-    "other": "the data set has no second split to take real pictures from",
-    "other_blurred": "the data set has no second split to take real pictures from",
-    "real_blurred": "give --dataset=DATASET to compare with its pictures",
+    "real": "give --dataset=DATASET to compare with its images",
+    "other": "the data set has no second split to take real images from",
+    "other_blurred": "the data set has no second split to take real images from",
+    "real_blurred": "give --dataset=DATASET to compare with its images",
     "train": "the data set has no train split",
 }

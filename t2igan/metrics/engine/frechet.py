@@ -1,4 +1,4 @@
-"""What metrics by the Frechet distance share: the measurement, and the count that FID-30k asks for.
+"""The Frechet distance between image sets, and the count that FID-30k asks for.
 
 Reference: Heusel et al., arXiv:1706.08500.
 """
@@ -18,7 +18,7 @@ FAKES_30K = 30_000
 
 
 def distance(context: Context, metric: str, reader: str, **more: object) -> list[Result]:
-    """The Frechet distance on a reader's rows under a metric's name."""
+    """Returns the Frechet distance on a reader's rows under a metric's name."""
 
     def estimate(real: np.ndarray, rows: np.ndarray) -> dict[str, Estimate]:
         value = frechet_distance(moments_of(real), moments_of(rows))
@@ -31,9 +31,9 @@ def distance(context: Context, metric: str, reader: str, **more: object) -> list
 
 def require_fakes(context: Context, metric: str) -> None:
     """Checks that there are as many fakes as the protocol has."""
-    count = context.pictures("fake").count
+    count = context.image_set("fake").count
     if count != FAKES_30K:
         raise UserError(
-            f"{metric} is defined on {FAKES_30K} generated pictures, not {count}: give "
+            f"{metric} is defined on {FAKES_30K} generated images, not {count}: give "
             f"--num={FAKES_30K}, or take the metric frechet, which says its number"
         )

@@ -1,4 +1,4 @@
-"""The sets of pictures that metrics compare: real, blurred, generated, or read from a folder."""
+"""The image sets that metrics compare: real, blurred, generated, or from a folder."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ READ = 256
 
 # {"codes": int32 [B, L]}, and "sentence": float16 [B, E] where the data set has embeddings.
 Text = dict[str, np.ndarray]
-# Captions and int [B] addresses of the noise -> uint8 [B, S, S, 3] pictures.
+# Captions and int [B] addresses of the noise -> uint8 [B, S, S, 3] images.
 Generate = Callable[[Text, np.ndarray], np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
-class Pictures:
-    """A set of pictures that can be gone through again, always in the same order.
+class ImageSet:
+    """A set of images that can be gone through again, always in the same order.
 
     Attributes:
       name: real, fake, other, ...
-      count: pictures in it.
-      at: int [B] indices -> uint8 [B, S, S, 3] pictures.
-      codes: int32 [count, L] a caption of each picture, or None.
+      count: images in it.
+      at: int [B] indices -> uint8 [B, S, S, 3] images.
+      codes: int32 [count, L] a caption of each image, or None.
       sentences: int [B] indices -> float16 [B, E] embeddings of those captions, or None.
-      partners: [count] the real picture that the caption belongs to, as an index into the split.
+      partners: [count] the real image that the caption belongs to, as an index into the split.
       about: for the provenance, e.g. the split.
     """
 
@@ -44,26 +44,26 @@ class Pictures:
     sentences: Callable[[np.ndarray], np.ndarray] | None = None
 
     def text(self, rows: np.ndarray) -> Text:
-        """The captions of some pictures, as a model takes them."""
+        """Returns the captions of some images, as a model takes them."""
         text = {"codes": self.codes[rows]}
         return text if self.sentences is None else text | {"sentence": self.sentences(rows)}
 
     def batches(self) -> Iterator[np.ndarray]:
-        """All pictures, in batches of which the last may be short."""
+        """Yields all images, in batches of which the last may be short."""
         for rows in blocks(self.count):
             yield self.at(np.arange(rows.start, rows.stop))
 
 
-def of_split(dataset: Dataset, split: str, name: str, num: int = 0, seed: int = 0) -> Pictures:
-    """Real pictures of a split, each with one of its captions, drawn.
+def of_split(dataset: Dataset, split: str, name: str, num: int = 0, seed: int = 0) -> ImageSet:
+    """Real images of a split, each with one of its captions, drawn.
 
     Args:
       dataset: a prepared data set.
       split: its split.
       name: of the set.
-      num: pictures to draw without replacement, beginning again once all are drawn; 0 takes each
+      num: images to generate without replacement, beginning again once all are drawn; 0 takes each
         once, in the order of the split.
-      seed: of the draw of pictures and captions.
+      seed: of the draw of images and captions.
     """
     source = dataset.source(split)
     rounds, indices = _draw(len(source), num or len(source), seed)
@@ -85,12 +85,12 @@ def of_split(dataset: Dataset, split: str, name: str, num: int = 0, seed: int = 
         def sentences(rows: np.ndarray) -> np.ndarray:  # read when drawn for: not held in memory
             return drawn_text(with_sentences.__getitems__(indices[rows]), which[rows])["sentence"]
 
-    about = {"split": split, "captions": f"one of each picture, drawn with seed {seed}"}
-    return Pictures(name, len(indices), at, codes, indices, about, sentences)
+    about = {"split": split, "captions": f"one of each image, drawn with seed {seed}"}
+    return ImageSet(name, len(indices), at, codes, indices, about, sentences)
 
 
 def _draw(count: int, num: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Round and index of `num` of `count` pictures; whole rounds and each draw in order."""
+    """Round and index of `num` of `count` images; whole rounds and each draw in order."""
     rounds = np.arange(num) // count
     indices = np.arange(num) % count
     rest = num % count
@@ -104,8 +104,8 @@ def blocks(count: int) -> Iterator[slice]:
     return (slice(start, min(start + READ, count)) for start in range(0, count, READ))
 
 
-def generated(captions: Pictures, generate: Generate, about: dict[str, Any]) -> Pictures:
-    """Pictures made for the captions of others, the i-th with noise i.
+def generated(captions: ImageSet, generate: Generate, about: dict[str, Any]) -> ImageSet:
+    """ImageSet made for the captions of others, the i-th with noise i.
 
     Args:
       captions: what to draw for.
@@ -121,8 +121,8 @@ def generated(captions: Pictures, generate: Generate, about: dict[str, Any]) -> 
     return dataclasses.replace(captions, name="fake", at=at, about=about)
 
 
-def blurred(pictures: Pictures, name: str, radius: float = 1.0) -> Pictures:
-    """The same pictures after a Gaussian blur of `radius` pixels at a width of 64."""
+def blurred(pictures: ImageSet, name: str, radius: float = 1.0) -> ImageSet:
+    """Returns the same images after a Gaussian blur of `radius` pixels at a width of 64."""
 
     def at(rows: np.ndarray) -> np.ndarray:
         return blur(pictures.at(rows), radius)
@@ -131,6 +131,6 @@ def blurred(pictures: Pictures, name: str, radius: float = 1.0) -> Pictures:
 
 
 def blur(images: np.ndarray, radius: float) -> np.ndarray:
-    """uint8 [B, H, W, 3] pictures blurred by `radius` * W / 64 pixels."""
+    """Returns uint8 [B, H, W, 3] images blurred by `radius` * W / 64 pixels."""
     kernel = ImageFilter.GaussianBlur(radius * images.shape[2] / 64)
     return np.stack([np.asarray(Image.fromarray(image).filter(kernel)) for image in images])

@@ -1,4 +1,4 @@
-"""What metrics with a matcher share: embeddings of images and captions, reference values."""
+"""Embeddings of images and captions by a matcher, and their reference values."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from t2igan.metrics.statistics.retrieval import r_precision
 
 
 class Matcher(Protocol):
-    """Puts pictures and captions into one space, where they are near if they match.
+    """Puts images and captions into one space, where they are near if they match.
 
     Attributes:
       provenance: hash of its weights, what it was trained on.
@@ -23,16 +23,16 @@ class Matcher(Protocol):
     provenance: dict[str, Any]
 
     def embed_images(self, features: np.ndarray) -> np.ndarray:
-        """[n, width] rows of unit length of [n, 1280] lite0 features."""
+        """Returns [n, width] rows of unit length of [n, 1280] lite0 features."""
         ...
 
     def embed_texts(self, codes: np.ndarray) -> np.ndarray:
-        """[n, width] rows of unit length of int32 [n, L] word codes."""
+        """Returns [n, width] rows of unit length of int32 [n, L] word codes."""
         ...
 
 
 def matcher_of(context: Context) -> Matcher:
-    """The evaluation's matcher.
+    """Returns the evaluation's matcher.
 
     Raises:
       UserError: there is none.
@@ -46,24 +46,24 @@ def matcher_of(context: Context) -> Matcher:
 
 
 def require_captions(context: Context) -> None:
-    """Raises a UserError where there is no matcher, or where the pictures have no captions."""
+    """Raises a UserError where there is no matcher, or where the images have no captions."""
     matcher_of(context)
-    if context.pictures("fake").codes is None:
+    if context.image_set("fake").codes is None:
         raise UserError(
-            "the pictures have no captions that a matcher could read: give --captions=FILE, and "
+            "the images have no captions that a matcher could read: give --captions=FILE, and "
             "--dataset=DATASET for its words"
         )
 
 
 def embeddings(context: Context, population: str) -> tuple[np.ndarray, np.ndarray]:
-    """[n, width] of the pictures and [n, width] of the captions, in the order of the fakes.
+    """Returns [n, width] of the images and [n, width] of the captions, in the order of the fakes.
 
     Args:
       context: with a matcher.
-      population: `fake`; or `real` or `real_blurred`, then each caption's own real picture.
+      image set: `fake`; or `real` or `real_blurred`, then each caption's own real image.
     """
     matcher = matcher_of(context)
-    fake = context.pictures("fake")
+    fake = context.image_set("fake")
     if population == "fake":
         rows = context.rows("fake", "lite0")
     else:
@@ -74,8 +74,8 @@ def embeddings(context: Context, population: str) -> tuple[np.ndarray, np.ndarra
 def references_of(
     context: Context, name: str, estimate: Callable[[Context, str], Estimate]
 ) -> dict[str, Estimate]:
-    """The same number of the captions' real pictures, and of those blurred."""
-    if context.pictures("fake").partners is None:
+    """Returns the same number of the captions' real images, and of those blurred."""
+    if context.image_set("fake").partners is None:
         return {}
     return {
         label: context.reference(
@@ -87,7 +87,7 @@ def references_of(
 
 
 def shuffled(partners: np.ndarray) -> np.ndarray:
-    """An order of the captions in which none meets its own picture."""
+    """Returns an order of the captions in which none meets its own image."""
     count = len(partners)
     order = np.roll(np.arange(count), count // 2)
     for step in range(1, count):
@@ -99,9 +99,9 @@ def shuffled(partners: np.ndarray) -> np.ndarray:
 
 
 def hits(context: Context, population: str, *, own: bool = True) -> np.ndarray:
-    """[n] whether each picture is nearest to its caption, or to a shuffled one."""
+    """Returns [n] whether each image is nearest to its caption, or to a shuffled one."""
     images, texts = embeddings(context, population)
-    partners = context.pictures("fake").partners
+    partners = context.image_set("fake").partners
     if partners is None:
         partners = np.arange(len(texts))
     if not own:

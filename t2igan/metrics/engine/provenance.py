@@ -1,4 +1,4 @@
-"""What a number was computed with, so that two numbers are compared only where they may be."""
+"""The provenance of a number: code, machine and versions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ ROOT = Path(__file__).resolve().parents[3]
 
 @functools.cache
 def code_version() -> str:
-    """The package's version, with the commit where it runs from a checkout: `0.1.0+c806ecc`."""
+    """Returns the package's version, with the commit where it runs from a checkout:
+    `0.1.0+c806ecc`.
+    """
     from t2igan import __version__
 
     if not (ROOT / ".git").exists():
@@ -32,7 +34,7 @@ def code_version() -> str:
 
 @functools.cache
 def machine() -> dict[str, Any]:
-    """What a time was taken on: this process's devices, the processor and its usable cores."""
+    """Returns the machine: this process's devices, the processor and its usable cores."""
     devices = jax.local_devices()
     return {
         "device": devices[0].device_kind,
@@ -58,7 +60,7 @@ def _cores() -> int:
 
 
 def computed_with() -> dict[str, Any]:
-    """The code and the machine: rounding differs between backends, nothing else should."""
+    """Returns the code and the machine: rounding differs between backends, nothing else should."""
     return {
         "code": code_version(),
         "jax": jax.__version__,

@@ -1,70 +1,71 @@
-"""Finds metrics by the name of their file, and runs several in one go."""
+"""Metrics by name: the files of t2igan/metrics, and modules of other packages."""
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
-from pathlib import Path
 from types import ModuleType
 
-from input_pipeline.errors import UserError
+from input_pipeline.errors import UserError, did_you_mean
+from input_pipeline.extensions import import_extension, is_extension
 from t2igan.config.aliases import METRICS
 from t2igan.metrics.engine.context import Context
 from t2igan.metrics.engine.result import Result
-
-
-def names() -> list[str]:
-    """Every metric: the files here that define `measure`."""
-    files = sorted(Path(__file__).parents[1].glob("*.py"))
-    return [file.stem for file in files if "\ndef measure(" in file.read_text(encoding="utf-8")]
+from t2igan.metrics.engine.shipped import names
 
 
 def check(name: str) -> None:
-    """Imports nothing.
+    """Refuses a name that is neither a metric nor a dotted module; imports nothing.
 
     Raises:
       UserError: there is no metric of that name.
     """
     known = names()
-    if name not in known:
-        raise UserError(f"no metric is called {name!r}: choose of {', '.join(known)}")
+    if name not in known and not is_extension(name):
+        raise UserError(
+            f"no metric is called {name!r}{did_you_mean(name, known)}: choose of "
+            f"{', '.join(known)}, or name a module of your own: my_pkg.metric"
+        )
 
 
 def listed(text: str) -> list[str]:
-    """Names of a comma-separated list, each once.
+    """Returns the names of a comma-separated list, each once, under today's names.
 
     Raises:
       UserError: there is no metric of one of the names.
     """
-    found = [METRICS.get(name.strip(), name.strip()) for name in text.split(",") if name.strip()]
-    for name in found:
+    given = [name.strip() for name in text.split(",") if name.strip()]
+    today = [METRICS.get(name, name) for name in given]
+    for name in today:
         check(name)
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(today))
 
 
 def find(name: str) -> ModuleType:
-    """The module of a metric: `READERS` and `measure(context) -> list[Result]`.
+    """Returns the module of a metric: `READERS` and `measure(context) -> list[Result]`.
 
-    One that is defined on certain evaluations only has `require(context)`, which raises else.
+    One that is defined on certain evaluations only has `require(context)`, which raises otherwise.
 
     Raises:
       UserError: there is no such metric.
     """
     check(name)
+    if is_extension(name):
+        return import_extension(name, "measure", f"--metrics={name}")
     return importlib.import_module(f"t2igan.metrics.{name}")
 
 
 def readers_of(metrics: Sequence[str], network: str) -> list[str]:
-    """Names of the feature networks and oracles that the metrics read pictures with.
+    """Returns the names of the feature networks and oracles that the metrics read images with.
 
     `READERS` of a metric lists them; `network` in it stands for the one chosen.
     """
-    listed = [reader for name in metrics for reader in find(name).READERS]
-    return sorted({network if reader == "network" else reader for reader in listed})
+    readers = [reader for name in metrics for reader in getattr(find(name), "READERS", ())]
+    return sorted({network if reader == "network" else reader for reader in readers})
 
 
 def require_all(context: Context, metrics: Sequence[str]) -> None:
-    """Checks what can be known before a picture is drawn.
+    """Checks what can be known before an image is generated.
 
     Raises:
       UserError: the evaluation lacks something that one of the metrics needs.
@@ -75,7 +76,9 @@ def require_all(context: Context, metrics: Sequence[str]) -> None:
 
 
 def measure_all(context: Context, metrics: Sequence[str]) -> list[Result]:
-    """Results of several metrics, in their order; pictures are generated and read once for all.
+    """Returns the results of several metrics, in their order.
+
+    Images are generated and read once for all of them.
 
     Args:
       context: has every reader of `readers_of(metrics, context.network)`.

@@ -9,10 +9,10 @@ from typing import Any
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-    """A number and the interval that other draws of pictures would move it within.
+    """A number and the interval that other draws of images would move it within.
 
     Attributes:
-      value: from all pictures.
+      value: from all images.
       low: lower end of its 95 % interval, NaN where there is none.
       high: upper end.
       details: other numbers that belong to it, e.g. KID's spread over its subsets.
@@ -24,7 +24,7 @@ class Estimate:
     details: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
-        """The numbers; what is not one is null, an interval that is missing is left out."""
+        """Returns the numbers; what is not one is null, an interval that is missing is left out."""
         line: dict[str, Any] = {"value": self.value if math.isfinite(self.value) else None}
         if math.isfinite(self.low):
             line["interval"] = [self.low, self.high]
@@ -39,7 +39,7 @@ class Result:
       metric: named by its protocol, e.g. `frechet_lite0`.
       estimate: the model's number.
       better: `lower` or `higher`; empty where neither is.
-      references: the same number of real pictures, of blurred ones, ..., by name.
+      references: the same number of real images, of blurred ones, ..., by name.
       provenance: what the number depends on: see `t2igan.metrics.engine.provenance`.
     """
 
@@ -50,7 +50,7 @@ class Result:
     provenance: dict[str, Any]
 
     def as_json(self) -> dict[str, Any]:
-        """As `evaluation.jsonl` has it."""
+        """Returns as `evaluation.jsonl` has it."""
         return {
             "metric": self.metric,
             "estimate": self.estimate.as_json(),

@@ -14,7 +14,7 @@ import numpy as np
 class RowStore:
     """Tables of rows by name, in a temporary folder that goes with the object.
 
-    Fifty thousand rows of Inception are 0.4 GB a population; four populations at once would be
+    Fifty thousand rows of Inception are 0.4 GB an image set; four image sets at once would be
     more than evaluating should ask for.
     """
 
@@ -27,11 +27,13 @@ class RowStore:
         return name in self._counts
 
     def get(self, name: str) -> np.ndarray:
-        """[n, dim] rows, mapped from disk, read-only."""
+        """Returns [n, dim] rows, mapped from disk, read-only."""
         return np.load(self._path(name), mmap_mode="r", allow_pickle=False)
 
     def create(self, name: str, count: int, dim: int) -> np.ndarray:
-        """An empty float32 [count, dim] table to fill; it exists once `close` is called on it."""
+        """Returns an empty float32 [count, dim] table to fill; it exists once `close` is called on
+        it.
+        """
         shape = (count, dim)
         return np.lib.format.open_memmap(self._path(name), "w+", dtype=np.float32, shape=shape)
 

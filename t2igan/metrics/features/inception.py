@@ -1,7 +1,7 @@
 """Inception-v3 as FID means it: the network of the TensorFlow graph of 2015-12-05.
 
 It differs from the Inception-v3 of the libraries: average pools leave their padding out of the
-mean, the last block pools by maximum, there are 1,008 classes, and pictures are resized to 299 x
+mean, the last block pools by maximum, there are 1,008 classes, and images are resized to 299 x
 299 as TensorFlow 1 does it (bilinear, corners at the origin, no antialiasing).
 
 References: Szegedy et al., arXiv:1512.00567; Heusel et al., arXiv:1706.08500, section 4 (FID);
@@ -148,7 +148,7 @@ def _block_e(block: _Layers, x: jax.Array, pooled: jax.Array) -> jax.Array:
 
 
 def resize(images: jax.Array) -> jax.Array:
-    """[B, 299, 299, 3] float pictures, as TensorFlow 1's `resize_bilinear` gives them.
+    """Returns [B, 299, 299, 3] float images, as TensorFlow 1's `resize_bilinear` gives them.
 
     Pixel i of the result reads at i * size / 299: no half-pixel offset, no antialiasing.
     """
@@ -165,7 +165,7 @@ def resize(images: jax.Array) -> jax.Array:
 
 
 def features(params: Params, images: jax.Array) -> jax.Array:
-    """[B, 2048] pooled features of uint8 [B, H, W, 3] images."""
+    """Returns [B, 2048] pooled features of uint8 [B, H, W, 3] images."""
     net = _Layers(params)
     x = (resize(images) - 128.0) / 128.0
     x = net("Conv2d_1a_3x3", x, stride=2, padding="VALID")
@@ -185,12 +185,12 @@ def features(params: Params, images: jax.Array) -> jax.Array:
 
 
 def logits(params: Params, features: np.ndarray) -> np.ndarray:
-    """[B, 1008] logits without the bias, as the Inception score takes them."""
+    """Returns [B, 1008] logits without the bias, as the Inception score takes them."""
     return features @ params["fc"]["kernel"]
 
 
 def load(weights: str | Path | None = None) -> FeatureNetwork:
-    """The network with the weights of 2015-12-05.
+    """Returns the network with the weights of 2015-12-05.
 
     Args:
       weights: the `.pth` file or what scripts/weights/convert_inception.py made of it; looked for
@@ -204,7 +204,7 @@ def load(weights: str | Path | None = None) -> FeatureNetwork:
 
 
 def network(params: Params, weights_sha256: str) -> FeatureNetwork:
-    """The network on given parameters."""
+    """Returns the network on given parameters."""
     return FeatureNetwork(
         name=NAME,
         dim=DIM,

@@ -1,6 +1,6 @@
 """EfficientNet-Lite0 with ImageNet weights: the feature network that works without a download.
 
-Pictures of any size are resized to 224 x 224 by bilinear interpolation and scaled by
+ImageSet of any size are resized to 224 x 224 by bilinear interpolation and scaled by
 (x - 127) / 128, as the network was trained.
 """
 
@@ -24,7 +24,7 @@ RESIZE = "bilinear 224"
 
 
 def prepare(images: jax.Array) -> jax.Array:
-    """The network's input: [B, 224, 224, 3] about -1 to 1, from uint8 [B, H, W, 3]."""
+    """Returns the network's input: [B, 224, 224, 3] about -1 to 1, from uint8 [B, H, W, 3]."""
     x = images.astype(jnp.float32)
     batch, height, width, channels = x.shape
     if (height, width) != (SIZE, SIZE):
@@ -33,18 +33,18 @@ def prepare(images: jax.Array) -> jax.Array:
 
 
 def features(params: Params, images: jax.Array) -> jax.Array:
-    """[B, 1280] pooled features of uint8 [B, H, W, 3] images."""
+    """Returns [B, 1280] pooled features of uint8 [B, H, W, 3] images."""
     last = stage_maps(params, prepare(images), VARIANT.stages)[-1]
     return jnp.mean(relu6(conv(last, params["head"])), axis=(1, 2))
 
 
 def logits(params: Params, features: np.ndarray) -> np.ndarray:
-    """[B, 1000] ImageNet logits of [B, 1280] pooled features."""
+    """Returns [B, 1000] ImageNet logits of [B, 1280] pooled features."""
     return features @ params["classes"]["kernel"] + params["classes"]["bias"][None]
 
 
 def load(weights: str | Path | None = None) -> FeatureNetwork:
-    """The network with its ImageNet weights.
+    """Returns the network with its ImageNet weights.
 
     Args:
       weights: the package's `.pth` file; that of the installed package unless told.

@@ -1,4 +1,4 @@
-"""Pictures -> feature rows on every local device; what a feature network says about itself."""
+"""ImageSet -> feature rows on every local device; what a feature network says about itself."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from input_pipeline.errors import UserError
 
 NETWORKS = ("lite0", "inception")
 BATCH = 64
-# Pictures that go through a network together on a CPU: more, and the first layers' maps no longer
+# ImageSet that go through a network together on a CPU: more, and the first layers' maps no longer
 # fit its caches.
 CPU_ROWS = 2
 
 
 @dataclasses.dataclass(frozen=True)
 class FeatureNetwork:
-    """A network that turns uint8 pictures into rows of numbers.
+    """A network that turns uint8 images into rows of numbers.
 
     Attributes:
       name: as results are named after it, e.g. `lite0`.
@@ -42,7 +42,7 @@ class FeatureNetwork:
     provenance: dict[str, Any]
 
     def rows(self, images: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """Float32 [B, dim] features of each uint8 [B, H, W, 3] batch; the last may be short.
+        """Yields float32 [B, dim] features of each uint8 [B, H, W, 3] batch; the last may be short.
 
         The next batch is sent to the devices before the last one is waited for.
         """
@@ -59,12 +59,12 @@ class FeatureNetwork:
             yield np.asarray(waiting[0])[: waiting[1]]
 
     def features(self, images: np.ndarray) -> np.ndarray:
-        """Float32 [N, dim] features of uint8 [N, H, W, 3] images."""
+        """Returns float32 [N, dim] features of uint8 [N, H, W, 3] images."""
         rows = list(self.rows([images]))
         return np.concatenate(rows) if rows else np.zeros((0, self.dim), np.float32)
 
     def logits(self, features: np.ndarray) -> np.ndarray:
-        """[N, classes] logits of [N, dim] features.
+        """Returns [N, classes] logits of [N, dim] features.
 
         Raises:
           UserError: the network has no classes.
@@ -101,7 +101,7 @@ def _on_cpu(mesh: Mesh) -> bool:
 
 
 def _in_rows(apply: Callable[..., jax.Array], count: int) -> Callable[..., jax.Array]:
-    """The same function, on so many pictures after one another."""
+    """The same function, on so many images after one another."""
 
     def in_rows(params: Any, images: jax.Array) -> jax.Array:
         if len(images) % count:
@@ -113,7 +113,7 @@ def _in_rows(apply: Callable[..., jax.Array], count: int) -> Callable[..., jax.A
 
 
 def _padded(images: np.ndarray, devices: int) -> np.ndarray:
-    """The batch with its last picture repeated up to one of few sizes, so that few are compiled."""
+    """The batch with its last image repeated up to one of few sizes, so that few are compiled."""
     size = devices
     while size < min(len(images), BATCH):
         size *= 2
@@ -122,7 +122,7 @@ def _padded(images: np.ndarray, devices: int) -> np.ndarray:
 
 
 def load(name: str, weights: str | Path | None = None) -> FeatureNetwork:
-    """A feature network by name.
+    """Returns a feature network by name.
 
     Args:
       name: one of `NETWORKS`.

@@ -1,4 +1,4 @@
-"""Patches of a picture at several scales, as a reader of pictures: nothing in it is learned."""
+"""Patches of an image at several scales, as a reader of images: nothing in it is learned."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from input_pipeline.errors import UserError
 
 NAME = "patches"
 EDGE = 7  # pixels of a patch
-PLACES = 16  # patches of a picture and scale, at the same places in every picture
+PLACES = 16  # patches of an image and scale, at the same places in every image
 COARSEST = 16  # pixels of the smallest scale
 _KERNEL = np.array([1, 4, 6, 4, 1], np.float32) / 16
 
 
 class Patches:
-    """Reads 16 patches of 7x7 of each level of a picture's Laplacian pyramid, down to 16x16.
+    """Reads 16 patches of 7x7 of each level of an image's Laplacian pyramid, down to 16x16.
 
     Reference: Karras et al. 2018, section 5, arXiv:1710.10196, which takes 128 patches.
     """
@@ -25,13 +25,13 @@ class Patches:
     name = NAME
 
     def __init__(self, image_size: int) -> None:
-        """For pictures of `image_size` pixels.
+        """For images of `image_size` pixels.
 
         Raises:
           UserError: they are smaller than a patch.
         """
         if image_size < EDGE:
-            raise UserError(f"pictures of {image_size} pixels have no patches of {EDGE}")
+            raise UserError(f"images of {image_size} pixels have no patches of {EDGE}")
         self.image_size = image_size
         self.sizes = [image_size]
         while self.sizes[-1] >= 2 * COARSEST:
@@ -43,15 +43,15 @@ class Patches:
         self.provenance: dict[str, Any] = {"patches": PLACES, "patch": EDGE, "scales": self.sizes}
 
     def rows(self, images: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """[B, dim] patches of all levels, of each uint8 [B, S, S, 3] batch.
+        """Yields [B, dim] patches of all levels, of each uint8 [B, S, S, 3] batch.
 
         Raises:
-          UserError: pictures of another size.
+          UserError: images of another size.
         """
         for batch in images:
             if batch.shape[1:3] != (self.image_size, self.image_size):
                 raise UserError(
-                    f"pictures of {batch.shape[2]}x{batch.shape[1]} cannot be compared by patches "
+                    f"images of {batch.shape[2]}x{batch.shape[1]} cannot be compared by patches "
                     f"with those of {self.image_size}x{self.image_size}: resize them"
                 )
             levels = laplacian_pyramid(batch.astype(np.float32), len(self.sizes))
@@ -63,14 +63,14 @@ class Patches:
             yield np.concatenate(found, axis=1)
 
     def levels(self, rows: np.ndarray) -> dict[int, np.ndarray]:
-        """[n * 16, 147] patches of each level, by its size, of [n, dim] rows."""
+        """Returns [n * 16, 147] patches of each level, by its size, of [n, dim] rows."""
         shape = (len(rows), len(self.sizes), PLACES, self.width)
         apart = np.asarray(rows).reshape(shape)
         return {size: apart[:, i].reshape(-1, self.width) for i, size in enumerate(self.sizes)}
 
 
 def laplacian_pyramid(images: np.ndarray, count: int) -> list[np.ndarray]:
-    """What each halving of [B, S, S, 3] images loses, and what is left after the last.
+    """Returns what each halving of [B, S, S, 3] images loses, and what is left after the last.
 
     Args:
       images: float32.

@@ -1,4 +1,4 @@
-"""The oracle of the rendered shapes as a reader of pictures: five attributes a row, no weights."""
+"""The oracle of the rendered shapes as a reader of images: five attributes a row, no weights."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from input_pipeline.sources.shapes.attributes import NAMES
 
 
 class ShapesOracle:
-    """Reads shape, color, size, place and background; -1 where a picture is not clear."""
+    """Reads shape, color, size, place and background; -1 where an image is not clear."""
 
     name = "shapes_oracle"
     dim = len(NAMES)
@@ -21,6 +21,6 @@ class ShapesOracle:
         self.provenance: dict[str, Any] = {"oracle": "input_pipeline.sources.shapes.oracle"}
 
     def rows(self, images: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """[B, 5] indices into the attributes' names, of each batch."""
+        """Yields [B, 5] indices into the attributes' names, of each batch."""
         for batch in images:
             yield oracle.read(batch).astype(np.float32)

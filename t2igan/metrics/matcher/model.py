@@ -1,4 +1,4 @@
-"""A dual encoder: pictures (by their lite0 features) and captions in one space.
+"""A dual encoder: images (by their lite0 features) and captions in one space.
 
 Captions are read by a sentence encoder, or by their words' vectors where there is none. Small
 enough to be trained in minutes, and never shown to the models that it judges.
@@ -27,7 +27,7 @@ HIDDEN = 1024
 WORD_HIDDEN = 512
 HEADS = 4
 BATCH = 512
-# A few thousand pictures are known by heart in a minute: what is left out keeps that from coming.
+# A few thousand images are known by heart in a minute: what is left out keeps that from coming.
 IMAGE_DROPOUT = 0.6
 SENTENCE_DROPOUT, SENTENCE_HIDDEN_DROPOUT = 0.1, 0.6
 WORD_DROPOUT, WORD_HIDDEN_DROPOUT = 0.2, 0.3
@@ -42,7 +42,7 @@ def init(key: jax.Array, table: np.ndarray, features: np.ndarray, sentence_dim: 
     Args:
       key: of the draw.
       table: float32 [V, D] word vectors, which go on learning; not used beside sentences.
-      features: [n, 1280] lite0 features of training pictures, for their mean and spread.
+      features: [n, 1280] lite0 features of training images, for their mean and spread.
       sentence_dim: E, width of the captions' sentence embeddings; 0 reads their words.
     """
     text = _sentence_shapes(sentence_dim) if sentence_dim else _word_shapes(table.shape[1])
@@ -88,7 +88,7 @@ def _word_shapes(dim: int) -> dict[str, tuple[int, int]]:
 
 
 def image_tower(params: Params, features: jax.Array, dropout: jax.Array | None = None) -> jax.Array:
-    """[B, 512] rows of unit length of [B, 1280] lite0 features.
+    """Returns [B, 512] rows of unit length of [B, 1280] lite0 features.
 
     Args:
       params: from `init`.
@@ -100,7 +100,8 @@ def image_tower(params: Params, features: jax.Array, dropout: jax.Array | None =
 
 
 def text_tower(params: Params, text: jax.Array, dropout: jax.Array | None = None) -> jax.Array:
-    """[B, 512] rows of unit length of sentence embeddings [B, E], or of int [B, L] word codes.
+    """Returns [B, 512] rows of unit length of sentence embeddings [B, E], or of int [B, L] word
+    codes.
 
     Args:
       params: from `init`, which say what is read.
@@ -193,15 +194,15 @@ class Matcher:
         self._last: tuple[list[str], np.ndarray] | None = None
 
     def reading(self, vocabulary: Vocabulary) -> Matcher:
-        """The same matcher for captions in the codes of another vocabulary."""
+        """Returns the same matcher for captions in the codes of another vocabulary."""
         return Matcher(self.params, self.meta, vocabulary, self._encoder)
 
     def embed_images(self, features: np.ndarray) -> np.ndarray:
-        """[n, 512] rows of unit length of [n, 1280] lite0 features."""
+        """Returns [n, 512] rows of unit length of [n, 1280] lite0 features."""
         return _in_batches(_image_step, self.params, np.asarray(features, np.float32))
 
     def embed_texts(self, codes: np.ndarray) -> np.ndarray:
-        """[n, 512] rows of unit length of int32 [n, L] word codes.
+        """Returns [n, 512] rows of unit length of int32 [n, L] word codes.
 
         Raises:
           UserError: the matcher reads sentences, and their encoder is not installed.
@@ -213,7 +214,7 @@ class Matcher:
         return self.embed_rows(own[np.asarray(codes, np.int32)])
 
     def embed_captions(self, captions: Sequence[str]) -> np.ndarray:
-        """[n, 512] rows of unit length of n sentences.
+        """Returns [n, 512] rows of unit length of n sentences.
 
         Raises:
           UserError: the matcher reads sentences, and their encoder is not installed.
@@ -224,7 +225,9 @@ class Matcher:
         return self.embed_rows(np.stack(rows))
 
     def embed_rows(self, texts: np.ndarray) -> np.ndarray:
-        """[n, 512] rows of unit length of what the text tower reads: own codes, or sentences'."""
+        """Returns [n, 512] rows of unit length of what the text tower reads: own codes, or
+        sentences'.
+        """
         return _in_batches(_text_step, self.params, texts)
 
     def _embed_sentences(self, captions: Sequence[str]) -> np.ndarray:
@@ -235,7 +238,7 @@ class Matcher:
         return self._last[1]
 
     def open_encoder(self) -> SentenceEncoder | None:
-        """The encoder of its sentences, None where it reads words.
+        """Returns the encoder of its sentences, None where it reads words.
 
         Raises:
           UserError: it is not installed, or has other weights.
@@ -256,7 +259,7 @@ class Matcher:
 
 
 def load(path: str | Path) -> Matcher:
-    """The matcher that `t2igan train_matcher` wrote.
+    """Returns the matcher that `t2igan train_matcher` wrote.
 
     Raises:
       UserError: there is no such file, it is damaged or something else, or it reads sentences and
@@ -276,13 +279,13 @@ def load(path: str | Path) -> Matcher:
     except (RecursionError, UserError) as error:
         reason = type(error).__name__
     else:
-        found.open_encoder()  # missing, it should be missed before pictures are drawn
+        found.open_encoder()  # missing, it should be missed before images are drawn
         return found
     raise UserError(f"--matcher={path}: damaged, or no matcher of this version ({reason})")
 
 
 def spoken(vocabulary: Vocabulary, codes: np.ndarray) -> list[str]:
-    """Captions of int [n, L] codes as a sentence encoder reads them, without unknown words."""
+    """Returns captions of int [n, L] codes as texts, without unknown words."""
     rows = np.asarray(codes)
     return [vocabulary.decode(row[row != UNK]) for row in rows]
 
@@ -294,7 +297,7 @@ def describe(
     trained: dict[str, Any],
     sentences: Identity | None = None,
 ) -> dict[str, Any]:
-    """What a matcher's file says of it."""
+    """Returns what a matcher's file says of it."""
     return {
         "format": FORMAT,
         "sentence_encoder": None if sentences is None else sentences.to_json(),

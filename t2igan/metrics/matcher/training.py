@@ -1,4 +1,4 @@
-"""Trains a matcher on lite0 features of a data set's training pictures and their captions."""
+"""Trains a matcher on lite0 features of a data set's training images and their captions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tqdm import tqdm
 from input_pipeline.dataset.open import Dataset
 from input_pipeline.errors import UserError
 from input_pipeline.text.sentence_encoders import SentenceEncoder
-from t2igan.metrics.engine import image_sets as populations
+from t2igan.metrics.engine import image_sets
 from t2igan.metrics.features.network import FeatureNetwork
 from t2igan.metrics.matcher import model as matcher
 from t2igan.metrics.matcher.model import Matcher, Params
@@ -28,10 +28,10 @@ class Settings:
 
     Attributes:
       steps: of Adam.
-      batch_size: pictures a step, each with one of its captions; at most those of the split.
+      batch_size: images a step, each with one of its captions; at most those of the split.
       learning_rate: the largest, after a warm-up and before a cosine decay.
       seed: of weights, batches and dropout.
-      flip: whether mirrored pictures are learned from too; wrong where captions say "left".
+      flip: whether mirrored images are learned from too; wrong where captions say "left".
     """
 
     steps: int = 1000
@@ -44,11 +44,11 @@ class Settings:
 
 @dataclasses.dataclass(frozen=True)
 class Pairs:
-    """Features of a split's pictures and all their captions.
+    """Features of a split's images and all their captions.
 
     Attributes:
-      features: [views, n, 1280] of the pictures, the second view mirrored.
-      texts: of each picture its captions, int32 [m, L] codes or float16 [m, E] embeddings.
+      features: [views, n, 1280] of the images, the second view mirrored.
+      texts: of each image its captions, int32 [m, L] codes or float16 [m, E] embeddings.
     """
 
     features: np.ndarray
@@ -69,14 +69,14 @@ def read_pairs(
       dataset: a prepared data set.
       split: its split.
       network: lite0.
-      flip: whether to read every picture mirrored too.
+      flip: whether to read every image mirrored too.
       encoder: of sentences, where the matcher is to read those.
     """
     source = dataset.source(split)
     captions: list[np.ndarray] = []
     views: list[list[np.ndarray]] = [[], []] if flip else [[]]
-    with tqdm(total=len(source), desc=f"{split} pictures", unit="image") as bar:
-        for rows in populations.blocks(len(source)):
+    with tqdm(total=len(source), desc=f"{split} images", unit="image") as bar:
+        for rows in image_sets.blocks(len(source)):
             records = source.__getitems__(np.arange(rows.start, rows.stop))
             captions += records["captions"]
             views[0].append(network.features(records["image"]))
@@ -90,7 +90,7 @@ def read_pairs(
 def _sentences(
     dataset: Dataset, split: str, captions: list[np.ndarray], encoder: SentenceEncoder
 ) -> list[np.ndarray]:
-    """Embeddings [m, E] of each picture's captions, of the words that the codes hold."""
+    """Embeddings [m, E] of each image's captions, of the words that the codes hold."""
     rows = [matcher.spoken(dataset.vocabulary, codes) for codes in captions]
     bar = tqdm(rows, desc=f"{split} captions", unit="image")
     return [encoder(some) for some in bar]
@@ -99,17 +99,17 @@ def _sentences(
 def train(dataset: Dataset, pairs: Pairs, settings: Settings) -> Params:
     """Parameters after training.
 
-    Every step draws other pictures with one caption each, and asks of each caption which of the
-    pictures is its own, and of each picture which caption (InfoNCE both ways).
+    Every step draws other images with one caption each, and asks of each caption which of the
+    images is its own, and of each image which caption (InfoNCE both ways).
 
     Reference: Radford et al., CLIP, arXiv:2103.00020, section 2.3.
 
     Raises:
-      UserError: the split has fewer pictures than a batch can use.
+      UserError: the split has fewer images than a batch can use.
     """
     count = len(pairs.texts)
     if count < 2:
-        raise UserError(f"a matcher needs at least 2 training pictures; there are {count}")
+        raise UserError(f"a matcher needs at least 2 training images; there are {count}")
     key = jax.random.key(settings.seed)
     first = pairs.texts[0]
     sentence_dim = first.shape[1] if np.issubdtype(first.dtype, np.floating) else 0
@@ -142,11 +142,11 @@ def train(dataset: Dataset, pairs: Pairs, settings: Settings) -> Params:
 def contrastive_loss(
     params: Params, features: jax.Array, texts: jax.Array, key: jax.Array | None
 ) -> jax.Array:
-    """[] mean cross entropy of finding each caption's picture and each picture's caption.
+    """Returns [] mean cross entropy of finding each caption's image and each image's caption.
 
     Args:
       params: of the matcher.
-      features: [B, 1280] of pictures that all differ.
+      features: [B, 1280] of images that all differ.
       texts: one caption of each, as `text_tower` reads it.
       key: of the dropout, or None.
     """
@@ -172,12 +172,12 @@ def _batches(pairs: Pairs, settings: Settings) -> Iterator[tuple[np.ndarray, np.
 
 
 def held_out_recall(trained: Matcher, pairs: Pairs, gallery: int = GALLERY) -> dict[int, float]:
-    """Share of captions that find their picture among the k best of the gallery, by k.
+    """Share of captions that find their image among the k best of the gallery, by k.
 
     Args:
       trained: the matcher.
-      pairs: of a split that it was not trained on; its first `gallery` pictures, all captions.
-      gallery: pictures to choose from.
+      pairs: of a split that it was not trained on; its first `gallery` images, all captions.
+      gallery: images to choose from.
     """
     images = trained.embed_images(pairs.features[0][:gallery])
     texts = pairs.texts[:gallery]

@@ -1,4 +1,4 @@
-"""How far a number would move had other pictures been drawn: intervals by resampling rows."""
+"""Bootstrap intervals by resampling rows."""
 
 from __future__ import annotations
 
@@ -11,18 +11,21 @@ LEVEL = 0.95
 
 
 def resampled_counts(rows: int, replicates: int, seed: int) -> Iterator[np.ndarray]:
-    """How often each of `rows` rows is drawn, in each of `replicates` draws with replacement."""
+    """Yields how often each of `rows` rows is drawn, in each of `replicates` draws with
+    replacement.
+    """
     random = np.random.default_rng(seed)
     for _ in range(replicates):
         yield np.bincount(random.integers(0, rows, rows), minlength=rows)
 
 
 def interval(estimate: float, resamples: np.ndarray, level: float = LEVEL) -> tuple[float, float]:
-    """The estimate plus the middle `level` of the resamples' deviations from their own mean.
+    """Returns the estimate plus the middle `level` of the resamples' deviations from their own
+    mean.
 
     Distances between clouds grow when rows repeat, so that plain percentiles would lie above the
     estimate; this keeps their width and asymmetry. It says how the number at this count of
-    pictures varies, not what it would be with infinitely many.
+    images varies, not what it would be with infinitely many.
 
     Args:
       estimate: from all rows.
@@ -39,7 +42,7 @@ def interval(estimate: float, resamples: np.ndarray, level: float = LEVEL) -> tu
 def mean_interval(
     values: np.ndarray, seed: int, replicates: int = REPLICATES
 ) -> tuple[float, float]:
-    """Interval of the mean of [n] values, one a picture: plain percentiles."""
+    """Interval of the mean of [n] values, one an image: plain percentiles."""
     values = np.asarray(values, np.float64)
     counts = resampled_counts(len(values), replicates, seed)
     means = np.array([count @ values / len(values) for count in counts])

@@ -44,7 +44,7 @@ def _kept(values: np.ndarray) -> np.ndarray:
 
 
 def frechet_resamples(x: np.ndarray, y: np.ndarray, replicates: int, seed: int) -> np.ndarray:
-    """[replicates] distances between rows drawn again with replacement from each cloud.
+    """Returns [replicates] distances between rows drawn again with replacement from each cloud.
 
     A resample is a weight for each row. Up to twice as many rows as features it needs only the
     table of products of rows, made once, and its singular values: 0.1 s each for 1,000 rows, 2 s
@@ -71,7 +71,7 @@ def frechet_resamples(x: np.ndarray, y: np.ndarray, replicates: int, seed: int) 
 
 
 def _few_rows(x: np.ndarray, y: np.ndarray, draws: Draws) -> Iterator[float]:
-    """With centred, weighted rows X and Y the root's trace is the nuclear norm of X Y^T."""
+    """With centered, weighted rows X and Y the root's trace is the nuclear norm of X Y^T."""
     centre = x.mean(axis=0, dtype=np.float64)
     x, y = x - centre, y - centre
     products, norm_x, norm_y = x @ y.T, np.sum(x * x, axis=1), np.sum(y * y, axis=1)

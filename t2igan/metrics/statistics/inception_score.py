@@ -1,4 +1,4 @@
-"""How sure a classifier is of each picture, and how varied its answers are over all of them."""
+"""The inception score of class probabilities."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from t2igan.metrics.statistics.bootstrap import resampled_counts
 
 
 def class_probabilities(logits: np.ndarray) -> np.ndarray:
-    """[n, classes] probabilities in float64."""
+    """Returns [n, classes] probabilities in float64."""
     logits = np.asarray(logits, np.float64)
     exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
     return exponents / exponents.sum(axis=1, keepdims=True)
 
 
 def inception_score(probabilities: np.ndarray, splits: int = 10) -> np.ndarray:
-    """[splits] values of exp(mean KL(p(y|x) || p(y))), between 1 and the number of classes.
+    """Returns [splits] values of exp(mean KL(p(y|x) || p(y))), between 1 and the number of classes.
 
     Args:
       probabilities: [n, classes], n >= splits; split in their order.
@@ -32,7 +32,7 @@ def inception_score(probabilities: np.ndarray, splits: int = 10) -> np.ndarray:
 def inception_score_resamples(
     probabilities: np.ndarray, replicates: int, seed: int, splits: int = 10
 ) -> np.ndarray:
-    """[replicates] mean scores over the splits, with pictures drawn again with replacement."""
+    """Returns [replicates] mean scores over the splits, of images resampled with replacement."""
     parts = _parts(probabilities, splits)
     total = np.zeros(replicates)
     for i, part in enumerate(parts):

@@ -10,7 +10,7 @@ BLOCK = 2000
 
 
 def polynomial_kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """[n, m] values of (x . y / dim + 1)^3, in float64.
+    """Returns [n, m] values of (x . y / dim + 1)^3, in float64.
 
     Reference: Binkowski et al., arXiv:1801.01401, section 4.
     """
@@ -30,7 +30,7 @@ def kernel_distance(x: np.ndarray, y: np.ndarray) -> float:
 def subset_kernel_distances(
     x: np.ndarray, y: np.ndarray, subsets: int, size: int, seed: int
 ) -> np.ndarray:
-    """[subsets] unbiased distances, each between `size` rows of either cloud.
+    """Returns [subsets] unbiased distances, each between `size` rows of either cloud.
 
     Their mean is the KID as published, their standard deviation its spread.
 
@@ -51,7 +51,7 @@ def subset_kernel_distances(
 
 
 def kernel_resamples(x: np.ndarray, y: np.ndarray, replicates: int, seed: int) -> np.ndarray:
-    """[replicates] distances with rows drawn again with replacement.
+    """Returns [replicates] distances with rows drawn again with replacement.
 
     Rows are compared within blocks of at most 2,000 of each cloud and the blocks averaged, so that
     time grows with the number of rows and memory not at all; pairs of one row with itself are

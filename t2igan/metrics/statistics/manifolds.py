@@ -11,13 +11,13 @@ from t2igan.metrics.statistics.neighbors import radii, squared_distances
 
 @dataclasses.dataclass(frozen=True)
 class Manifolds:
-    """A value a picture; the mean of each is the published number.
+    """A value an image; the mean of each is the published number.
 
     Attributes:
-      precision: [fakes] 1 where a fake lies within the real pictures' manifold.
-      recall: [reals] 1 where a real picture lies within the fakes' manifold.
+      precision: [fakes] 1 where a fake lies within the real images' manifold.
+      recall: [reals] 1 where a real image lies within the fakes' manifold.
       density: [fakes] number of real neighbourhoods that a fake lies in, over k.
-      coverage: [reals] 1 where a real picture's neighbourhood holds a fake.
+      coverage: [reals] 1 where a real image's neighbourhood holds a fake.
     """
 
     precision: np.ndarray
@@ -29,7 +29,7 @@ class Manifolds:
 def manifolds(
     real: np.ndarray, fake: np.ndarray, *, manifold_k: int = 3, neighbourhood_k: int = 5
 ) -> Manifolds:
-    """The four measures, a value for each picture.
+    """Returns the four measures, a value for each image.
 
     Args:
       real: [n, dim] features.

@@ -37,7 +37,7 @@ class Moments:
             self._join(other.count, other.mean, other.scatter)
 
     def covariance(self) -> np.ndarray:
-        """[dim, dim] unbiased covariance; zeros below two rows."""
+        """Returns [dim, dim] unbiased covariance; zeros below two rows."""
         return self.scatter / max(self.count - 1, 1)
 
     def _join(self, count: int, mean: np.ndarray, scatter: np.ndarray) -> None:

@@ -10,7 +10,7 @@ BLOCK = 1024
 
 
 def squared_distances(x: np.ndarray, y: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
-    """(rows, [block, m] squared distances of those rows of x to all of y), in float64.
+    """Yields (rows, [block, m] squared distances of those rows of x to all of y), in float64.
 
     Args:
       x: [n, dim] features.
@@ -33,7 +33,7 @@ def squared_distances(x: np.ndarray, y: np.ndarray) -> Iterator[tuple[slice, np.
 
 
 def radii(x: np.ndarray, k: int) -> np.ndarray:
-    """[n] squared distance of each row to the k-th nearest of the others, 1 <= k < n."""
+    """Returns [n] squared distance of each row to the k-th nearest of the others, 1 <= k < n."""
     found = np.empty(len(x))
     for rows, block in squared_distances(x, x):
         at = np.arange(len(block))
@@ -59,7 +59,7 @@ def nearest(queries: np.ndarray, base: np.ndarray) -> tuple[np.ndarray, np.ndarr
 def share_nearer(mine: np.ndarray, theirs: np.ndarray) -> float:
     """Probability that one of `mine` is smaller than one of `theirs`; ties count half.
 
-    For distances to the training pictures, of generated and of held-out real pictures: 0.5 where
+    For distances to the training images, of generated and of held-out real images: 0.5 where
     the generator copies no more than chance, towards 1 where it copies.
 
     Reference: the Mann-Whitney statistic as in Meehan et al., arXiv:2004.05675, section 3.

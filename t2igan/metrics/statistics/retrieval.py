@@ -1,4 +1,4 @@
-"""Whether pictures can be told by their captions, from embeddings of both."""
+"""R-precision and recall, from embeddings of images and captions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ROUNDING = 1e-9  # Similarities closer than this are equal.
 def r_precision(
     images: np.ndarray, texts: np.ndarray, seed: int, groups: np.ndarray | None = None
 ) -> np.ndarray:
-    """[n] whether each picture is nearest to its caption among that and 99 others' captions.
+    """Returns [n] whether each image is nearest to its caption among that and 99 others' captions.
 
     Ties are shared out, so that an embedding which says nothing scores 1 in 100.
 
@@ -21,7 +21,7 @@ def r_precision(
       images: [n, width] embeddings of unit length.
       texts: [n, width] embeddings of the captions, row by row.
       seed: of the draw of the 99 others.
-      groups: [n] the picture that each caption belongs to; others come from other pictures.
+      groups: [n] the image that each caption belongs to; others come from other images.
 
     Reference: AttnGAN, arXiv:1711.10485, section 4.1 (there with the training's own matcher).
     """
@@ -46,16 +46,16 @@ def folds(hits: np.ndarray, count: int = FOLDS) -> tuple[float, float]:
 def recall_at(
     texts: np.ndarray, images: np.ndarray, ks: tuple[int, ...] = (1, 5, 10), gallery: int = GALLERY
 ) -> dict[int, np.ndarray]:
-    """For each k, [n] whether the caption's picture is among its k best of the gallery.
+    """For each k, [n] whether the caption's image is among its k best of the gallery.
 
     More than `gallery` pairs are taken in galleries of that size, one after another, a remainder
     with the last full one; so that the number means the same whatever n.
 
     Args:
       texts: [n, width] embeddings of captions, of unit length.
-      images: [n, width] embeddings of their pictures, row by row.
+      images: [n, width] embeddings of their images, row by row.
       ks: how many of the best count.
-      gallery: pictures that each caption chooses from.
+      gallery: images that each caption chooses from.
     """
     texts, images = np.asarray(texts, np.float64), np.asarray(images, np.float64)
     found = {k: np.empty(len(texts)) for k in ks}

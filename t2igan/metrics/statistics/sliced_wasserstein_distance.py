@@ -1,4 +1,4 @@
-"""How far apart two clouds of points are, along random lines."""
+"""The sliced Wasserstein distance between two sets of points."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ def sliced_wasserstein_distances(
     repeats: int = REPEATS,
     directions: int = DIRECTIONS,
 ) -> np.ndarray:
-    """[repeats] means over random directions of the mean distance between sorted projections.
+    """Returns [repeats] means over random directions of the mean distance between sorted
+    projections.
 
     Args:
       points: [n, dim].

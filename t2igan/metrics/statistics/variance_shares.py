@@ -1,4 +1,4 @@
-"""What share of the pictures' variance the text explains, and what share the noise."""
+"""The shares of images' variance that text and noise explain."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def variance_shares(features: np.ndarray) -> tuple[float, float]:
     to the captions' means, is the text's: one-way analysis of variance with random effects.
 
     Args:
-      features: [captions, samples, dim] of several pictures for each caption, both >= 2.
+      features: [captions, samples, dim] of several images for each caption, both >= 2.
 
     Reference: Searle, Casella and McCulloch, "Variance Components", section 3.5.
     """

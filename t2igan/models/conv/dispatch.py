@@ -1,4 +1,4 @@
-"""Which form of a convolution computes it: the one place where that is chosen.
+"""The choice of a convolution implementation.
 
 All forms compute the same function, to rounding (tests hold values and both gradients equal), so
 the choice is about time alone. It was made by measurement where it says so: docs/performance.md
@@ -53,7 +53,7 @@ def upsample_form() -> str:
     """Returns the key of `UPSAMPLE_FORMS` to use."""
     if _forced:
         return _forced if _forced in UPSAMPLE_FORMS else "plain"
-    # CPU: the fastest of the three at each of the report's layers, by 2 to 5 times.
+    # CPU: the fastest of the three at each of the StackGAN baseline's layers, by 2 to 5 times.
     # Accelerators: not measured. Four convolutions keep to what their convolution libraries are
     # best at; nine products a pixel in memory may cost more there than they save.
     return "matmul" if jax.default_backend() == "cpu" else "four"
@@ -70,7 +70,7 @@ def conv_form(x_shape: Sequence[int], kernel_shape: Sequence[int], stride: int) 
     if (size, stride) == (4, 2):
         wanted = "tiles" if channels >= 16 else "windows"
     elif stride == 1 and features <= 4:
-        wanted = "taps"  # to the picture's channels; between many, the plain form is the faster
+        wanted = "taps"  # to the image's channels; between many, the plain form is the faster
     else:
         wanted = "plain"
     return wanted if wanted in possible else "plain"

@@ -1,4 +1,4 @@
-"""Convolutions as one matrix product each, between exact rearrangements of pixels.
+"""Convolutions as one matrix product each.
 
 A convolution multiplies pixels with kernel taps and adds up what falls on one place. Either the
 pixels are gathered first (`windows`) and one product multiplies and adds, or one product
@@ -45,7 +45,8 @@ def upsample_conv3(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 def conv_by_windows(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
-    """A "same" convolution: windows gathered, then one product. Best where I is small beside O.
+    """Returns a "same" convolution: windows gathered, then one product. Best where I is small
+    beside O.
 
     Args:
       x: [B, H, W, I], H and W divisible by the stride.
@@ -62,7 +63,7 @@ def conv_by_windows(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Arr
 
 
 def conv_by_taps(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """A "same" convolution of stride 1: one product, then added up. Best where O is small.
+    """Returns a "same" convolution of stride 1: one product, then added up. Best where O is small.
 
     Args:
       x: [B, H, W, I].
@@ -99,7 +100,7 @@ def windows(x: jax.Array, size: int, stride: int) -> jax.Array:
     rows, columns, steps = height // stride, width // stride, size // stride
     padding = (size - stride) // 2
     x = jnp.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
-    # In blocks of stride x stride pixels a window is steps x steps blocks, and neighbouring
+    # In blocks of stride x stride pixels a window is steps x steps blocks, and neighboring
     # columns of a block lie side by side in memory.
     blocks = x.reshape(batch, rows + steps - 1, stride, columns + steps - 1, stride * channels)
     parts = [
@@ -113,7 +114,7 @@ def windows(x: jax.Array, size: int, stride: int) -> jax.Array:
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
 def overlap_add(y: jax.Array, size: int, stride: int) -> jax.Array:
-    """The adjoint of `windows`: adds windows up where they overlap.
+    """Returns the adjoint of `windows`: adds windows up where they overlap.
 
     Args:
       y: [B, H, W, size, size, C].
@@ -147,13 +148,13 @@ overlap_add.defvjp(
 
 @jax.custom_vjp
 def add_upsampled(y: jax.Array) -> jax.Array:
-    """Returns [B, 2H, 2W, O]: products [B, H, W, 3, 3, O] added up in the upsampled picture."""
+    """Returns [B, 2H, 2W, O]: products [B, H, W, 3, 3, O] added up in the upsampled image."""
     return _add_taps(y, _UPSAMPLED)
 
 
 @jax.custom_vjp
 def box_sums(g: jax.Array) -> jax.Array:
-    """The adjoint of `add_upsampled`: [B, 2H, 2W, O] -> [B, H, W, 3, 3, O].
+    """Returns the adjoint of `add_upsampled`: [B, 2H, 2W, O] -> [B, H, W, 3, 3, O].
 
     A pixel's product with a tap went to its four copies, moved by the tap: a 2x2 box.
     """
@@ -168,7 +169,7 @@ def box_sums(g: jax.Array) -> jax.Array:
         upper = corner(row, column) + corner(row, column + 1)
         return upper + corner(row + 1, column) + corner(row + 1, column + 1)
 
-    firsts = (2, 1, 0)  # of a tap's box, in the padded picture
+    firsts = (2, 1, 0)  # of a tap's box, in the padded image
     return jnp.stack([jnp.stack([box(a, b) for b in firsts], axis=3) for a in firsts], axis=3)
 
 

@@ -1,4 +1,4 @@
-"""Convolutions as they are written down: what every fast form is held to."""
+"""Plain convolutions, to which every other implementation is held."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def upsample_conv3(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 def upsample_conv3_by_phase(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """`upsample_conv3` as four 2x2 convolutions of the small picture, 2.25 times less arithmetic.
+    """`upsample_conv3` as four 2x2 convolutions of the small image, 2.25 times less arithmetic.
 
     An output pixel sees only 2x2 small pixels; which ones, and which taps fall together on one
     of them, depends on whether its row and its column are even or odd.

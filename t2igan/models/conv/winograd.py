@@ -1,7 +1,7 @@
-"""4x4 convolutions of stride 2 with 16 products made 9, after Winograd.
+"""4x4 convolutions of stride 2 with 9 products in place of 16, after Winograd.
 
 Seen in blocks of 2x2 pixels, such a convolution is a 2x2 one of stride 1. Along one axis, two
-neighbouring outputs of it need three products instead of four, because
+neighboring outputs of it need three products instead of four, because
 
     a * k0 + b * k1 = (a - b) * k0 + b * (k0 + k1)
     b * k0 + c * k1 = b * (k0 + k1) + (c - b) * k1
@@ -26,7 +26,7 @@ from jax import lax
 
 
 def conv4_stride2(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """A "same" convolution of stride 2 by tiles of 2x2 outputs.
+    """Returns a "same" convolution of stride 2 by tiles of 2x2 outputs.
 
     Args:
       x: [B, H, W, I], H and W divisible by 4.
@@ -76,7 +76,7 @@ def take_tiles(x: jax.Array) -> jax.Array:
 
 @jax.custom_vjp
 def return_tiles(parts: jax.Array) -> jax.Array:
-    """The adjoint of `take_tiles`: [3, 3, B, H, W, 4 * C] -> [B, 4 * H, 4 * W, C]."""
+    """Returns the adjoint of `take_tiles`: [3, 3, B, H, W, 4 * C] -> [B, 4 * H, 4 * W, C]."""
     _, _, batch, height, width, channels = parts.shape
     parts = parts.reshape(3, 3, batch, height, width, 2, channels // 2)
     parts = parts.transpose(0, 1, 2, 3, 5, 4, 6)
@@ -127,7 +127,7 @@ def merge_tiles(products: jax.Array) -> jax.Array:
 
 @jax.custom_vjp
 def split_tiles(outputs: jax.Array) -> jax.Array:
-    """The adjoint of `merge_tiles`: [B, 2 * H, 2 * W, O] -> [3, 3, B, H, W, O]."""
+    """Returns the adjoint of `merge_tiles`: [B, 2 * H, 2 * W, O] -> [3, 3, B, H, W, O]."""
     batch, height, width, features = outputs.shape
     x = outputs.reshape(batch, height // 2, 2, width // 2, 2, features)
     rows = _spread(x[:, :, 0], x[:, :, 1], 0)

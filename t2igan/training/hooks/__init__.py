@@ -1,1 +1,1 @@
-"""What a run does beside its steps: validation, metrics, images, the mode-collapse monitor."""
+"""Hooks beside the training steps: validation, metrics, images, the collapse monitor."""

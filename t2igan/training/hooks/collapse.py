@@ -1,4 +1,4 @@
-"""What a run's health means: symptoms that last are said, and may send the run back."""
+"""The mode-collapse monitor: checks that fail for long are warnings, or roll the run back."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Check:
     is_learned: bool = False
 
     def shown_by(self, values: Mapping[str, float], options: Any) -> bool:
-        """Whether the values show it; what is no number does."""
+        """Returns whether the values show it; what is no number does."""
         value, threshold = values[self.metric], options[self.field]
         if not threshold:
             return False
@@ -60,14 +60,14 @@ CHECKS = (
         "health/diversity",
         "min_diversity",
         True,
-        "the pictures of one caption are all alike",
+        "the images of one caption are all alike",
         "lower learning rates (config.optimizer) or another config.recipe",
     ),
     Check(
         "health/text_share",
         "min_text_share",
         True,
-        "the pictures do not depend on their captions",
+        "the images do not depend on their captions",
         "lower learning rates (config.optimizer) or a higher config.loss.mismatch_weight",
         is_learned=True,
     ),
@@ -139,7 +139,7 @@ class Watch:
         return [symptom for symptom, is_shown in pairs if is_shown and is_expected(symptom)]
 
     def may_roll_back(self, config: Any) -> bool:
-        """Whether one of the rollbacks that the config allows is left."""
+        """Returns whether one of the rollbacks that the config allows is left."""
         return self.rollbacks < config.rollback.times
 
     def rolled_back(self, to: Watch, factor: float) -> Watch:

@@ -1,8 +1,8 @@
-"""Is the run still learning what it should? Numbers on a few fixed captions, pictures and noises.
+"""Measures of mode collapse on a few fixed captions, images and noises.
 
 A GAN collapses in three ways: the noise changes nothing any more, the text changes nothing any
 more, or the discriminator wins so clearly that neither network learns. None of them shows in the
-losses for sure; all of them show here, in the live generator's pictures, before the average that
+losses for sure; all of them show here, in the live generator's images, before the average that
 samples has followed it.
 """
 
@@ -29,17 +29,17 @@ from t2igan.runtime.sharding import make_whole_fn
 from t2igan.training.experiment import Experiment
 from t2igan.training.state import TrainState
 
-CAPTIONS, SAMPLES = 8, 4  # pictures drawn at each check: so few that it costs about a step
+CAPTIONS, SAMPLES = 8, 4  # images drawn at each check: so few that it costs about a step
 
 
 class Health:
-    """Measures a state against the first real pictures of the training split, on one device."""
+    """Measures a state against the first real images of the training split, on one device."""
 
     def __init__(self, experiment: Experiment) -> None:
-        """Reads the pictures and captions; compiles nothing yet.
+        """Reads the images and captions; compiles nothing yet.
 
         Raises:
-          UserError: the training split has a single picture.
+          UserError: the training split has a single image.
         """
         config = experiment.config
         split = config.data.train_split
@@ -51,7 +51,7 @@ class Health:
         )
         if len(batch["image"]) < 2:
             raise UserError(
-                f"config.health compares pictures, and the split {split!r} has one: set "
+                f"config.health compares images, and the split {split!r} has one: set "
                 "config.health.every=0"
             )
         self._real = np.asarray(images.to_unit_range(batch["image"]))
@@ -76,21 +76,21 @@ def measures(
     fake_logits: np.ndarray,
     other_logits: np.ndarray,
 ) -> dict[str, float]:
-    """Numbers of a run's health, all but the logits' gaps between 0 and about 1.
+    """Returns numbers of a run's health, all but the logits' gaps between 0 and about 1.
 
     Args:
-      real_distance: between two real pictures, see `mean_distance`.
-      image: float32 [C, N, S, S, 3] N pictures for each of C captions, in [-1, 1].
-      real_logits: [C] of the captions' own real pictures.
-      fake_logits: [C, N] of the generated pictures with their captions.
-      other_logits: [C, N] of the generated pictures with another caption each.
+      real_distance: between two real images, see `mean_distance`.
+      image: float32 [C, N, S, S, 3] N images for each of C captions, in [-1, 1].
+      real_logits: [C] of the captions' own real images.
+      fake_logits: [C, N] of the generated images with their captions.
+      other_logits: [C, N] of the generated images with another caption each.
 
     Returns:
-      health/diversity: distance between two pictures of one caption, as a share of that between
+      health/diversity: distance between two images of one caption, as a share of that between
         two real ones; 0 where the noise is ignored.
-      health/text_share: share of the pictures' variance that their captions explain; 0 where
+      health/text_share: share of the images' variance that their captions explain; 0 where
         these are ignored.
-      health/told_apart: share of pairs of a real and a generated picture of one caption in which
+      health/told_apart: share of pairs of a real and a generated image of one caption in which
         the real one has the higher logit.
       health/logit_gap/real: by how much on average; the slope of cross-entropy and relativistic
         losses is exp(-gap) there.
@@ -109,10 +109,10 @@ def measures(
 
 
 def mean_distance(pictures: np.ndarray) -> float:
-    """Root mean square difference of two pictures of a set, averaged over pairs and sets.
+    """Root mean square difference of two images of a set, averaged over pairs and sets.
 
     Args:
-      pictures: [sets, N, dim], N >= 2.
+      images: [sets, N, dim], N >= 2.
     """
     pairs = itertools.combinations(range(pictures.shape[1]), 2)
     squares = [np.mean((pictures[:, i] - pictures[:, j]) ** 2, axis=-1) for i, j in pairs]
@@ -134,7 +134,7 @@ def _look(
 ) -> dict[str, jax.Array]:
     """The arrays that `measures` takes; sample k has the same noise for every caption.
 
-    The discriminator judges as it does in training, real and generated pictures each by their own
+    The discriminator judges as it does in training, real and generated images each by their own
     batch statistics: with running ones it tells them apart far less well than it has learned to.
     """
     captions = real.shape[0]

@@ -10,8 +10,7 @@ import jax
 import numpy as np
 
 from input_pipeline.errors import UserError
-from t2igan.metrics.engine import image_sets
-from t2igan.metrics.engine import registry as measures
+from t2igan.metrics.engine import image_sets, registry
 from t2igan.runtime.multihost import is_first_process, on_one_device, same_everywhere
 from t2igan.sampling.sampler import Sampler
 from t2igan.training.experiment import Experiment
@@ -20,14 +19,14 @@ from t2igan.training.state import TrainState
 if TYPE_CHECKING:
     from t2igan.metrics.engine.context import Context
 
-BATCH_SIZE = 64  # pictures drawn at once
+BATCH_SIZE = 64  # images drawn at once
 
 
 class Evaluation:
     """The metrics that `config.evaluate` names, of the generator that samples.
 
     The captions and noises are the same each time, and those of `t2igan evaluate` with the run's
-    seed. What is known of real pictures is kept from one time to the next.
+    seed. What is known of real images is kept from one time to the next.
 
     Each process measures all by itself on its own devices, which takes as long as if one did while
     the others waited, and no collective waits so long that it gives up. The numbers that count are
@@ -42,17 +41,17 @@ class Evaluation:
             a matcher that are missing, or a metric that is not defined on such an evaluation.
         """
         self._experiment = experiment
-        self._metrics = measures.listed(experiment.config.evaluate.metrics)
+        self._metrics = registry.listed(experiment.config.evaluate.metrics)
         self._context = self._make_context()
-        measures.require_all(self._context, self._metrics)
-        self._captions = self._context.pictures("fake")
+        registry.require_all(self._context, self._metrics)
+        self._captions = self._context.image_set("fake")
 
     def __call__(self, step: int, state: TrainState) -> dict[str, float]:
         """Returns {"validation/frechet_lite0": number, ...}."""
         generate = self._generator(state)
         fake = image_sets.generated(self._captions, generate, {})
         self._context.renew(fake, generate, self._context.about | {"step": step})
-        results = measures.measure_all(self._context, self._metrics)
+        results = registry.measure_all(self._context, self._metrics)
         values = {f"validation/{r.metric}": float(r.estimate.value) for r in results}
         return same_everywhere(values)
 

@@ -1,4 +1,4 @@
-"""Both losses on held-out pictures: their own captions, noise and wrong captions."""
+"""Both losses on held-out images: their own captions, noise and mismatched captions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Rows = dict[str, np.ndarray]
 
 
 class Validation:
-    """Losses over the whole validation split, the same pictures, captions and noise each time."""
+    """Losses over the whole validation split, the same images, captions and noise each time."""
 
     def __init__(self, experiment: Experiment) -> None:
         """Looks the split up; compiles nothing yet.
@@ -42,7 +42,7 @@ class Validation:
         """Returns {"validation/loss/d": mean over the split, ...}.
 
         Uses running statistics and the generator that samples. Each batch's mean counts by its
-        number of pictures.
+        number of images.
         """
         totals: dict[str, float] = {}
         count = 0
@@ -74,7 +74,7 @@ class Validation:
         return self._all(state, put(local, mesh), self._key)
 
     def _batches(self) -> Iterator[Rows]:
-        """Every picture once; only the last batch may be one that the devices cannot divide."""
+        """Every image once; only the last batch may be one that the devices cannot divide."""
         config = self._experiment.config
         batches = eval_batches(
             self._experiment.dataset,
@@ -92,9 +92,9 @@ class Validation:
 
 
 def join_single_rest(batches: Iterator[Rows]) -> Iterator[Rows]:
-    """The same batches; a last one of a single row goes to the one before it.
+    """Yields the same batches; a last one of a single row goes to the one before it.
 
-    A picture alone in a batch has no other one whose caption is wrong for it.
+    An image alone in a batch has no other one whose caption is wrong for it.
     """
     held: Rows | None = None
     for batch in batches:
@@ -110,7 +110,7 @@ def join_single_rest(batches: Iterator[Rows]) -> Iterator[Rows]:
 
 
 def split_rows(batch: Rows, num_devices: int) -> Iterator[Rows]:
-    """The rows that the devices can divide, then the rest; a rest of one takes some back."""
+    """Yields the rows that the devices can divide, then the rest; a rest of one takes some back."""
     rows = len(batch["index"])
     rest = rows % num_devices
     if rest == 1 and rows > num_devices:

@@ -52,7 +52,7 @@ def test_sums_are_those_of_sha256sum(tmp_path):
     assert checked.stdout.count("OK") == 3
 
 
-def test_the_fingerprint_is_of_what_is_trained_on(tmp_path):
+def test_the_hash_is_of_what_is_trained_on(tmp_path):
     def fingerprint(name, shard=b"1", words="[]", listed=""):
         folder = tmp_path / name
         folder.mkdir()

@@ -177,7 +177,7 @@ def server(quick_captions: None) -> Iterator[_Server]:
 
 
 def _captions(path: Path, urls: list[str]) -> Path:
-    """A captions file of the report's layout with one caption a URL."""
+    """A captions file of the StackGAN baseline's layout with one caption a URL."""
     with h5py.File(path, "w") as file:
         file["train_url"] = np.array([url.encode() for url in urls])
         file["train_imid"] = np.arange(1, len(urls) + 1)
@@ -231,7 +231,7 @@ def _pictures(images: Path) -> set[str]:
     return {path.name for path in images.iterdir()} - {"failed.csv"}
 
 
-def test_good_pictures_come_and_every_failure_has_its_reason(
+def test_good_images_come_and_every_failure_has_its_reason(
     server: _Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     expected = {
@@ -262,7 +262,7 @@ def test_what_takes_too_long_is_asked_for_again_and_given_up(
     server: _Server, tmp_path: Path
 ) -> None:
     urls = [f"{server.url}/{kind}/{kind}.jpg" for kind in ("slow", "silent")]
-    with pytest.raises(UserError, match="no URL gave a picture"):
+    with pytest.raises(UserError, match="no URL gave an image"):
         _run(tmp_path, urls, retries=2, timeout=0.5)
     images = tmp_path / "images"
     assert _failures(images) == dict.fromkeys(urls, "timed out")
@@ -330,7 +330,7 @@ def test_private_hosts_are_refused(tmp_path: Path) -> None:
     others = ["[::1]", "[fe80::1]", "[::ffff:127.0.0.1]", "localhost", "2130706433"]
     hosts = numeric + others
     urls = [f"http://{host}/{index}.jpg" for index, host in enumerate(hosts)]
-    with pytest.raises(UserError, match=r"no URL gave a picture; why is in .*failed\.csv"):
+    with pytest.raises(UserError, match=r"no URL gave an image; why is in .*failed\.csv"):
         _run(tmp_path, urls, allow_private_hosts=False)
     assert _failures(tmp_path / "images") == dict.fromkeys(urls, "private address")
 
@@ -380,7 +380,7 @@ def test_urls_are_not_read_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
-def test_stopped_at_any_moment_it_leaves_whole_pictures_and_goes_on(
+def test_stopped_at_any_moment_it_leaves_whole_images_and_goes_on(
     server: _Server, tmp_path: Path, end: signal.Signals
 ) -> None:
     urls = [f"{server.url}/ok/{index}.jpg" for index in range(40)]

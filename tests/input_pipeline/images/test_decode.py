@@ -1,4 +1,4 @@
-"""Every kind of picture is used the right way up, and every kind of fault has its name."""
+"""Every kind of image is used the right way up, and every kind of fault has its name."""
 
 import io
 import os
@@ -20,7 +20,7 @@ HEIGHT, WIDTH = 48, 64
 
 
 def _scene() -> Image.Image:
-    """Smooth, coloured, and different in all four corners."""
+    """Smooth, colored, and different in all four corners."""
     y, x = np.mgrid[0:HEIGHT, 0:WIDTH]
     red, green = 255 * x / WIDTH, 255 * y / HEIGHT
     return Image.fromarray(np.stack([red, green, 128 + 0 * red], axis=-1).astype(np.uint8))
@@ -32,7 +32,7 @@ PIXELS = np.asarray(SCENE)
 
 def _encoded(picture, kind, **options) -> bytes:
     out = io.BytesIO()
-    # Pillow leaves one format's settings on the picture, for the next to stumble over.
+    # Pillow leaves one format's settings on the image, for the next to stumble over.
     picture.copy().save(out, kind, **options)
     return out.getvalue()
 
@@ -70,7 +70,7 @@ def test_every_format_under_any_name(tmp_path, kind):
     _close(decode(path.read_bytes()), PIXELS)
 
 
-def test_gray_and_one_bit_pictures_are_rgb():
+def test_gray_and_one_bit_images_are_rgb():
     gray = np.asarray(SCENE.convert("L"))
     for kind in ("JPEG", "PNG"):
         _close(decode(_encoded(SCENE.convert("L"), kind)), np.stack([gray] * 3, axis=-1), 2)
@@ -131,12 +131,12 @@ def test_the_right_way_up(kind, orientation):
     np.testing.assert_array_equal(decode(data), np.asarray(expected))
 
 
-def test_broken_exif_does_not_cost_the_picture():
+def test_broken_exif_does_not_cost_the_image():
     data = _encoded(SCENE, "JPEG", exif=b"Exif\0\0II*\0\xff\xff\xff\xffgarbage")
     _close(decode(data), PIXELS)
 
 
-def test_second_pictures_in_a_photograph_are_no_animation():
+def test_second_images_in_a_photograph_are_no_animation():
     for kind in ("MPO", "TIFF"):
         other = ImageOps.mirror(SCENE)
         _close(decode(_encoded(SCENE, kind, save_all=True, append_images=[other])), PIXELS)
@@ -156,7 +156,7 @@ def test_pixels_and_reasons_pass_through():
     assert _reason(PIXELS, max_pixels=100) == "oversized"
 
 
-def test_what_is_no_picture_has_a_name(tmp_path):
+def test_what_is_no_image_has_a_name(tmp_path):
     os.mkfifo(tmp_path / "pipe.jpg")
     (tmp_path / "empty.jpg").touch()
     assert _reason(tmp_path / "no.jpg") == "missing"
@@ -167,7 +167,7 @@ def test_what_is_no_picture_has_a_name(tmp_path):
     assert _reason(tmp_path / "empty.jpg") == "empty"
     for page in (b"<html><body>404", b"\xef\xbb\xbf\r\n <!DOCTYPE HTML>\n", b"<HEAD><TITLE>"):
         assert _reason(page) == "html"
-    for junk in (b"not a picture", b"%PDF-1.4", b"<svg/>", bytes(1000), b"\x80\x04cos\nsystem\n"):
+    for junk in (b"not an image", b"%PDF-1.4", b"<svg/>", bytes(1000), b"\x80\x04cos\nsystem\n"):
         assert _reason(junk) == "undecodable"
     # PostScript would start a program.
     assert _reason(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n") == "undecodable"
@@ -261,7 +261,7 @@ SAMPLES = [
     edits=st.lists(st.tuples(st.integers(0, 700), st.binary(min_size=1, max_size=3)), max_size=8),
     length=st.integers(0, 20_000),
 )
-def test_whatever_the_bytes_a_picture_or_a_reason(data, edits, length):
+def test_whatever_the_bytes_a_image_or_a_reason(data, edits, length):
     changed = bytearray(data)
     for place, change in edits:
         changed[place : place + len(change)] = change

@@ -1,4 +1,4 @@
-"""The "photo no longer available" picture is found by look and repetition; photographs are not."""
+"""The "photo no longer available" image is found by look and repetition; photographs are not."""
 
 import io
 
@@ -71,7 +71,7 @@ def test_known_by_being_repeated(tmp_path):
     assert placeholders.digest(DRAWING) in placeholders.repeated_files(paths, at_least=2)
 
 
-def test_flatness_is_the_share_of_one_colour():
+def test_flatness_is_the_share_of_one_color():
     pixels = np.zeros((10, 10, 3), np.uint8)
     assert placeholders.is_flat(pixels)
     pixels[:5] = np.arange(50).reshape(5, 10, 1)

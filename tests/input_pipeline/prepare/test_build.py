@@ -1,4 +1,4 @@
-"""The verb prepare, from files to a data set that is whole or not there."""
+"""The subcommand prepare, from files to a data set that is whole or not there."""
 
 import csv
 import json
@@ -16,6 +16,7 @@ from input_pipeline.prepare import build as prepare
 from input_pipeline.prepare import write as dataset_writer
 from input_pipeline.sources.base import Example
 from t2igan.cli import main as cli
+from t2igan.cli import prepare as prepare_flags
 
 
 def _encoded(color, form="PNG", **options):
@@ -45,7 +46,7 @@ def _folder(path, good=20):
     path.mkdir()
     for index in range(good):
         (path / f"{index:02d}.jpg").write_bytes(_noise(index))
-        (path / f"{index:02d}.txt").write_text(f"picture number{index}\nthe picture\n")
+        (path / f"{index:02d}.txt").write_text(f"image number{index}\nthe image\n")
     for reason, data in FAULTS.items():
         (path / f"{reason}.jpg").write_bytes(data)
         (path / f"{reason}.txt").write_text("a fault")
@@ -96,7 +97,7 @@ def test_a_folder_becomes_a_data_set(images, out, capsys):
         for key, image, captions in zip(*batch.values(), strict=True):
             expected = image_files.resize(image_files.decode(images / key), 8)
             np.testing.assert_array_equal(image, expected)
-            texts = [f"picture number{int(key[:2])}", "the picture"]
+            texts = [f"image number{int(key[:2])}", "the image"]
             np.testing.assert_array_equal(
                 captions, [dataset.vocabulary.encode(t, 17) for t in texts]
             )
@@ -266,9 +267,9 @@ def run_fake(out, monkeypatch):
         module = type("module", (), {"open_source": lambda args: source})
         monkeypatch.setattr(prepare, "source_module", lambda name: module)
         parser = cli._Parser()
-        prepare.add_flags(parser)
+        prepare_flags.add_flags(parser)
         flags = ["--source=fake", f"--out={out}", "--image_size=8", "--word_vector_dim=2", *flags]
-        prepare.main(parser.parse_args(flags))
+        prepare_flags.main(parser.parse_args(flags))
 
     return run
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from input_pipeline.images import decode as image_files
 from input_pipeline.images.decode import Rejected
-from input_pipeline.prepare.convert import Conversion, SplitAssignment, in_order
+from input_pipeline.prepare.convert import Conversion, in_order
+from input_pipeline.prepare.splits import SplitAssignment
 from input_pipeline.sources.base import Example
 from input_pipeline.text.vocabulary import SPECIAL_WORDS, Vocabulary
 

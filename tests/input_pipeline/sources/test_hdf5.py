@@ -1,4 +1,4 @@
-"""The report's HDF5 layout: every form it comes in, and one line for every way it can be wrong."""
+"""The student report's HDF5 layout: all its forms, and one line for every fault."""
 
 import argparse
 import contextlib

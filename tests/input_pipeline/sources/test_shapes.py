@@ -1,4 +1,4 @@
-"""Shapes: addressed pictures, honest splits, captions that say what is drawn."""
+"""Shapes: addressed images, honest splits, captions that say what is drawn."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_held_out_pairs_are_in_compositions_and_nowhere_else() -> None:
         assert pairs <= HELD_OUT if split == "compositions" else pairs.isdisjoint(HELD_OUT)
 
 
-def test_train_shows_every_shape_and_every_colour_often() -> None:
+def test_train_shows_every_shape_and_every_color_often() -> None:
     seen = [SOURCE.attributes("train", index) for index in range(1000)]
     for field, names in NAMES.items():
         counts = collections.Counter(getattr(attributes, field) for attributes in seen)
@@ -81,7 +81,7 @@ def test_captions_are_those_of_the_examples() -> None:
 
 
 @pytest.mark.parametrize("size", [32, 50, 256])
-def test_pictures_lie_on_a_plain_border(size: int) -> None:
+def test_images_lie_on_a_plain_border(size: int) -> None:
     for example in shapes.ShapesSource(400, size, 1).examples("train", 0, 60):
         image = example.image
         assert image.dtype == np.uint8

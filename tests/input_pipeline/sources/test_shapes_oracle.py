@@ -1,4 +1,4 @@
-"""The oracle: right on real pictures, silent on what shows no clear object."""
+"""The oracle: right on real images, silent on what shows no clear object."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NOT_USED_IN_MAKING_IT = 20_261_107
 
 
 def _sample(size: int, count: int, split: str = "test") -> tuple[np.ndarray, np.ndarray]:
-    """Pictures uint8 [count, size, size, 3] and their attributes [count, 5]."""
+    """ImageSet uint8 [count, size, size, 3] and their attributes [count, 5]."""
     source = ShapesSource(100 * count, size, NOT_USED_IN_MAKING_IT)
     images = np.stack([example.image for example in source.examples(split, 0, count)])
     return images, np.array([source.attributes(split, index) for index in range(count)])
@@ -26,7 +26,7 @@ def _all_right(read: np.ndarray, attributes: np.ndarray) -> float:
 @pytest.mark.parametrize(
     ("size", "count"), [(32, 500), (48, 300), (64, 2000), (96, 200), (256, 60)]
 )
-def test_reads_real_pictures(size: int, count: int) -> None:
+def test_reads_real_images(size: int, count: int) -> None:
     images, attributes = _sample(size, count)
     assert _all_right(oracle.read(images), attributes) >= 0.995
 
@@ -80,15 +80,15 @@ def test_two_objects_are_none(second_colour: int) -> None:
     np.testing.assert_array_equal(oracle.read(both), [[-1, -1, -1, -1, 0]])
 
 
-def test_halves_of_two_pictures_are_not_right() -> None:
+def test_halves_of_two_images_are_not_right() -> None:
     images, attributes = _sample(64, 400)
-    images = images[attributes[:, 3] == 4]  # in the centre, cut through
+    images = images[attributes[:, 3] == 4]  # in the center, cut through
     attributes = attributes[attributes[:, 3] == 4]
     cut = np.concatenate([images[:, :, :32], np.roll(images, 1, axis=0)[:, :, 32:]], axis=2)
     assert _all_right(oracle.read(cut), attributes) < 0.05
 
 
-def test_a_colour_between_two_is_none() -> None:
+def test_a_color_between_two_is_none() -> None:
     between = rendering.PALETTE[[0, 6]].mean(0)  # red and purple
     brown = np.array((110, 70, 40), np.float32)
     for rgb in (between, brown):
@@ -112,7 +112,7 @@ def test_a_size_or_place_between_two_is_none() -> None:
     assert (read[1:, 2] == -1).all()
 
 
-def test_one_picture_reads_as_it_does_among_others() -> None:
+def test_one_image_reads_as_it_does_among_others() -> None:
     images, _ = _sample(64, oracle.CHUNK + 6)
     together = oracle.read(images)
     alone = np.concatenate([oracle.read(images[i : i + 1]) for i in range(60, len(images))])

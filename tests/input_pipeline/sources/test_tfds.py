@@ -34,7 +34,7 @@ def _png(pixels):
 
 
 def _captions(index):
-    return [f"picture {index}", "a café"][: index % 3]
+    return [f"image {index}", "a café"][: index % 3]
 
 
 def _features(split, index):
@@ -124,11 +124,11 @@ def test_versions(made, name):
 @pytest.mark.parametrize(
     ("feature", "expected"),
     [
-        ("captions.text", ("picture 1",)),
-        ("captions/text", ("picture 1",)),
+        ("captions.text", ("image 1",)),
+        ("captions/text", ("image 1",)),
         ("image/filename", ("1.png",)),
         ("title", ("a title",)),
-        ("nested.words", ("picture 1",)),
+        ("nested.words", ("image 1",)),
     ],
 )
 def test_any_text_feature(made, feature, expected):

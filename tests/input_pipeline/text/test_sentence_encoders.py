@@ -77,11 +77,11 @@ def here(module, monkeypatch):
 
 
 def _texts(index: int) -> list[str]:
-    return [f"picture number{index}", "...", "the  picture,\tagain"][: 1 + 2 * (index % 2)]
+    return [f"image number{index}", "...", "the  image,\tagain"][: 1 + 2 * (index % 2)]
 
 
 def _prepare(folder: Path, name: str, *flags: str) -> Path:
-    """Twelve pictures with one or three captions, one of them without a word."""
+    """Twelve images with one or three captions, one of them without a word."""
     images = folder / "images"
     if not images.exists():
         images.mkdir()
@@ -186,7 +186,7 @@ def test_codes_are_encoded_as_words():
 
 
 def _known_rows(dataset, split):
-    """Embeddings by picture and caption's codes; twins are not told apart."""
+    """Embeddings by image and caption's codes; twins are not told apart."""
     batch = dataset.source(split, sentences=True).__getitems__(range(dataset.splits[split]))
     return {
         (image.tobytes(), tuple(codes)): sentence

@@ -43,7 +43,7 @@ def test_real_captions_give_the_real_codes(flickr8k):
         (" \t.,' ", []),
     ],
 )
-def test_tokenise(caption, words):
+def test_tokenize(caption, words):
     assert vocabulary.tokenize(caption) == words
 
 
@@ -76,7 +76,7 @@ def test_long_captions_keep_their_end():
     assert SMALL.encode("dog " * 50, 5).tolist() == [START, 5, 5, 5, END]
 
 
-def test_unknown_words_and_their_neighbours():
+def test_unknown_words_and_their_neighbors():
     assert SMALL.unknown_words("The dog, the gras, THE cat") == ["the", "gras", "cat"]
     assert SMALL.near("gras") == ["grass"]
     assert SMALL.near("T-shrt".lower()) == ["tshirt"]

@@ -1,6 +1,5 @@
-"""PyTorch files are read as arrays; nothing in them runs; damage is one line."""
+"""PyTorch files are hashed first, then read as arrays; nothing in them runs."""
 
-import contextlib
 import io
 import pickle
 import struct
@@ -8,12 +7,10 @@ import zipfile
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from input_pipeline.errors import UserError
+from input_pipeline.files import sha256
 from t2igan.backbones import torch_checkpoint
-from t2igan.backbones.tensor_pickle import Refused, interpret
 
 FLOATS = np.arange(12, dtype=np.float32)
 
@@ -77,6 +74,10 @@ def zipped(path, state, storages):
     return path
 
 
+def read(path):
+    return torch_checkpoint.read(path, sha256(path))
+
+
 @pytest.mark.parametrize("write", [legacy, zipped])
 def test_both_formats_give_the_arrays_windows_and_all(tmp_path, write):
     state = {
@@ -85,8 +86,7 @@ def test_both_formats_give_the_arrays_windows_and_all(tmp_path, write):
         "part": tensor((2,), (1,), offset=10),
         "one": tensor((), (), key="1", count=1, kind="LongStorage"),
     }
-    path = write(tmp_path / "net.pth", state, {"0": FLOATS, "1": np.array([7])})
-    arrays = torch_checkpoint.read(path)
+    arrays = read(write(tmp_path / "net.pth", state, {"0": FLOATS, "1": np.array([7])}))
     np.testing.assert_array_equal(arrays["a"], FLOATS.reshape(3, 4))
     np.testing.assert_array_equal(arrays["transposed"], FLOATS.reshape(3, 4).T)
     np.testing.assert_array_equal(arrays["part"], FLOATS[10:])
@@ -94,77 +94,55 @@ def test_both_formats_give_the_arrays_windows_and_all(tmp_path, write):
     assert list(arrays) == list(state)
 
 
+@pytest.mark.parametrize("write", [legacy, zipped])
+def test_another_hash_is_refused_before_anything_is_parsed(tmp_path, write, monkeypatch):
+    path = write(tmp_path / "net.pth", {"a": tensor((12,), (1,))}, {"0": FLOATS})
+    monkeypatch.setattr(torch_checkpoint, "_Unpickler", None)  # parsing would fail otherwise
+    with pytest.raises(UserError, match=r"SHA-256 \w{8}\.\.\. is not 00000000"):
+        torch_checkpoint.read(path, "0" * 64)
+    with pytest.raises(UserError, match="no such file"):
+        torch_checkpoint.read(tmp_path / "none.pth", "0" * 64)
+
+
 @pytest.mark.parametrize(
     ("state", "reason"),
     [
-        ({"a": tensor((3, 5), (4, 1))}, "outside its storage"),
-        ({"a": tensor((2**40,), (0,))}, "outside its storage"),
-        ({"a": tensor((3,), (-1,), offset=2)}, "impossible shape"),
-        ({"a": tensor((1,), (1,), count=2**40)}, "impossible length"),
-        ({"a": tensor((12,), (1,), kind="ComplexStorage")}, "asks for"),
-        ({"a": ("call", "global:os system", ("echo ran > {marker}",))}, "asks for 'os system'"),
-        ({"a": ("call", "global:builtins eval", ("1",))}, "asks for"),
-        ({"a": 3}, "not a tensor"),
-        ([tensor((12,), (1,))], "not a dictionary"),
-        ({}, "not a dictionary"),
+        ({"a": tensor((3, 5), (4, 1))}, "not a dictionary of tensors"),
+        ({"a": tensor((2**40,), (0,), count=2**40)}, "not a dictionary of tensors"),
+        ({"a": tensor((12,), (1,), kind="ComplexStorage")}, "asks for torch.ComplexStorage"),
+        ({"a": ("call", "global:os system", ("touch ran",))}, "asks for os.system"),
+        ({"a": ("call", "global:builtins eval", ("1",))}, "asks for builtins.eval"),
+        ({"a": 3}, "not a dictionary of tensors"),
+        ([tensor((12,), (1,))], "not a dictionary of tensors"),
     ],
 )
 @pytest.mark.parametrize("write", [legacy, zipped])
-def test_what_a_state_dict_does_not_need_is_refused_by_name(tmp_path, write, state, reason):
-    path = write(tmp_path / "net.pth", state, {"0": FLOATS})
+def test_what_a_state_dict_does_not_need_is_refused(tmp_path, write, state, reason, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=reason) as error:
-        torch_checkpoint.read(path)
+        read(write(tmp_path / "net.pth", state, {"0": FLOATS}))
     assert "\n" not in str(error.value)
+    assert not (tmp_path / "ran").exists()
 
 
-def test_a_storage_cut_short_or_of_another_length_is_refused(tmp_path):
+def test_a_storage_cut_short_is_refused(tmp_path):
     state = {"a": tensor((12,), (1,))}
-    for write in (legacy, zipped):
-        with pytest.raises(UserError, match="not a dictionary of tensors"):
-            torch_checkpoint.read(write(tmp_path / "net.pth", state, {"0": FLOATS[:5]}))
-    path = legacy(tmp_path / "net.pth", state, {"0": FLOATS})
+    path = zipped(tmp_path / "net.pth", state, {"0": FLOATS[:5]})
+    with pytest.raises(UserError, match="not a dictionary of tensors"):
+        read(path)
+    path = legacy(tmp_path / "old.pth", state, {"0": FLOATS})
     path.write_bytes(path.read_bytes()[:-4])
-    with pytest.raises(UserError, match="cut short"):
-        torch_checkpoint.read(path)
-    with pytest.raises(UserError, match="no such file"):
-        torch_checkpoint.read(tmp_path / "none.pth")
+    with pytest.raises(UserError, match="not a dictionary of tensors"):
+        read(path)
 
 
 def test_a_real_torch_file_reads_like_torch(tmp_path):
     torch = pytest.importorskip("torch", reason="needs torch")
     state = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4)).state_dict()
-    for zipped_format in (True, False):
-        path = tmp_path / f"{zipped_format}.pth"
-        torch.save(state, path, _use_new_zipfile_serialization=zipped_format)
-        arrays = torch_checkpoint.read(path)
-        assert list(arrays) == list(state)
+    for old in (False, True):
+        path = tmp_path / f"net{old}.pth"
+        torch.save(state, path, _use_new_zipfile_serialization=not old)
+        arrays = read(path)
+        assert arrays.keys() == state.keys()
         for name, value in state.items():
             np.testing.assert_array_equal(arrays[name], value.numpy())
-
-
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
-@given(st.data())
-def test_damage_never_escapes_as_another_error(tmp_path, data):
-    write = data.draw(st.sampled_from([legacy, zipped]))
-    path = write(tmp_path / "net.pth", {"a": tensor((3, 4), (4, 1))}, {"0": FLOATS})
-    whole = bytearray(path.read_bytes())
-    for _ in range(data.draw(st.integers(1, 4))):
-        whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
-    path.write_bytes(whole[: data.draw(st.integers(0, len(whole)))])
-    with contextlib.suppress(UserError):
-        arrays = torch_checkpoint.read(path)
-        assert all(isinstance(array, np.ndarray) for array in arrays.values())
-
-
-@pytest.mark.filterwarnings("ignore:invalid escape sequence")
-@settings(max_examples=300, deadline=None)
-@given(st.binary(max_size=60))
-def test_any_bytes_are_a_value_or_refused(data):
-    with contextlib.suppress(Refused, ValueError, TypeError, IndexError, KeyError, MemoryError):
-        interpret(io.BytesIO(b"\x80\x02" + data + b"."))
-
-
-def test_deep_nesting_is_refused_not_recursed():
-    deep = b"\x80\x02)" + b"\x85" * 300_000 + b"N"
-    with pytest.raises(Refused, match="keys"):
-        interpret(io.BytesIO(b"\x80\x02}" + deep[2:] + b"s."))

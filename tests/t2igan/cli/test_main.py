@@ -30,7 +30,9 @@ def verb(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable], None]:
             HELP="Fakes.", EXAMPLE="t2igan fake --out=X", add_flags=add_flags, main=main
         )
         monkeypatch.setitem(sys.modules, "fake_verb", module)
-        monkeypatch.setitem(cli.VERBS, "fake", cli.Verb("fake_verb", "fakes", takes_config))
+        monkeypatch.setitem(
+            cli.SUBCOMMANDS, "fake", cli.Subcommand("fake_verb", "fakes", takes_config)
+        )
 
     return install
 
@@ -48,7 +50,7 @@ def _run(*words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_list_of_verbs_imports_no_package_but_our_own() -> None:
+def test_the_list_of_subcommands_imports_no_package_but_our_own() -> None:
     """So it takes what Python itself takes to start: 0.5 s at most, on a slow machine too."""
     code = (
         "import sys; before = set(sys.modules); from t2igan.cli.main import main; main(['--help']);"
@@ -64,16 +66,18 @@ def test_the_list_of_verbs_imports_no_package_but_our_own() -> None:
 
 
 @pytest.mark.parametrize("words", [[], ["--help"], ["-h"], ["help"]])
-def test_help_lists_every_verb(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_lists_every_subcommand(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(words) == 0
     printed = capsys.readouterr().out
-    assert all(f"  {name} " in printed and verb.help in printed for name, verb in cli.VERBS.items())
+    assert all(
+        f"  {name} " in printed and verb.help in printed for name, verb in cli.SUBCOMMANDS.items()
+    )
 
 
-@pytest.mark.parametrize("name", cli.VERBS)
-def test_each_verbs_help_shows_an_example_and_no_heavy_import(name: str) -> None:
-    if importlib.util.find_spec(cli.VERBS[name].module) is None:
-        pytest.skip(f"{cli.VERBS[name].module} is not there yet")
+@pytest.mark.parametrize("name", cli.SUBCOMMANDS)
+def test_each_subcommands_help_shows_an_example_and_no_heavy_import(name: str) -> None:
+    if importlib.util.find_spec(cli.SUBCOMMANDS[name].module) is None:
+        pytest.skip(f"{cli.SUBCOMMANDS[name].module} is not there yet")
     code = (
         "import sys; from t2igan.cli.main import main; status = main(sys.argv[1:]);"
         "heavy = {'jax', 'flax', 'optax', 'orbax', 'tensorflow_datasets', 'grain', 'scipy'};"
@@ -93,7 +97,7 @@ def test_each_verbs_help_shows_an_example_and_no_heavy_import(name: str) -> None
     [
         (["trian"], "did you mean train?"),
         (["sampel"], "did you mean sample?"),
-        (["--config=x"], "no verb '--config=x'"),
+        (["--config=x"], "no subcommand '--config=x'"),
         (["fake", "--out=1", "--batch-size=2"], "did you mean --batch_size?"),
         (["fake", "--bach_size=2"], "did you mean --batch_size?"),
         (["fake", "--batch_size=two", "--out=1"], "invalid int value: 'two'"),
@@ -116,14 +120,14 @@ def test_a_mistaken_word_gets_one_line_and_exit_2(
 @pytest.mark.parametrize(
     ("error", "status", "words"),
     [
-        (UserError("no such\n  picture"), 2, "t2igan: error: no such picture\n"),
+        (UserError("no such\n  image"), 2, "t2igan: error: no such image\n"),
         (KeyboardInterrupt(), 130, "\nt2igan: interrupted\n"),
         (OSError(errno.ENOSPC, "No space left", "/x"), 2, "the disk is full: writing /x"),
         (OSError(errno.ENOSPC, "No space left"), 2, "the disk is full; free some"),
         (PermissionError(errno.EACCES, "Permission denied", "/x"), 2, "permission denied: /x"),
     ],
 )
-def test_what_a_verb_raises_becomes_a_line_and_a_status(
+def test_what_a_subcommand_raises_becomes_a_line_and_a_status(
     error: BaseException,
     status: int,
     words: str,
@@ -184,7 +188,7 @@ def test_config_flags_are_set_aside(verb: Callable) -> None:
     ]
 
 
-def test_config_flags_of_other_verbs_are_unknown(
+def test_config_flags_of_other_subcommands_are_unknown(
     verb: Callable, capsys: pytest.CaptureFixture[str]
 ) -> None:
     verb(lambda args: None)

@@ -19,7 +19,7 @@ from t2igan.cli.main import main
 
 @pytest.fixture
 def sample(untrained_run, tmp_path, monkeypatch):
-    """Calls the verb in an empty folder; returns its exit status."""
+    """Calls the subcommand in an empty folder; returns its exit status."""
     monkeypatch.chdir(tmp_path)
     return lambda *flags: main(["sample", f"--workdir={untrained_run}", *flags])
 
@@ -27,7 +27,7 @@ def sample(untrained_run, tmp_path, monkeypatch):
 def test_a_grid_with_the_captions_on_it(sample, tmp_path, capsys):
     flags = ["--caption=a red star", "--caption=the blue circle", "--num=3", "--out=new/grid.png"]
     assert sample(*flags) == 0
-    assert capsys.readouterr().out == "6 pictures of step 20: new/grid.png\n"
+    assert capsys.readouterr().out == "6 images of step 20: new/grid.png\n"
     with Image.open(tmp_path / "new/grid.png") as image:
         assert image.size == (200 + 3 * 100 + 4, 2 * 100 + 4)
 
@@ -39,7 +39,7 @@ def test_other_formats_of_a_grid(sample, tmp_path, name):
         image.load()
 
 
-def test_a_folder_has_the_same_pictures_and_says_how_each_was_made(
+def test_a_folder_has_the_same_images_and_says_how_each_was_made(
     sample, tmp_path, untrained_run, monkeypatch
 ):
     monkeypatch.setattr(sample_verb, "_AT_ONCE", 2)  # three captions: two rounds of drawing
@@ -64,7 +64,7 @@ def test_a_folder_has_the_same_pictures_and_says_how_each_was_made(
     }
 
 
-def test_a_full_disk_leaves_the_picture_that_was_there(sample, tmp_path, capsys, monkeypatch):
+def test_a_full_disk_leaves_the_image_that_was_there(sample, tmp_path, capsys, monkeypatch):
     (tmp_path / "grid.png").write_bytes(b"before")
 
     def save(image, path, format):
@@ -87,7 +87,7 @@ def test_captions_from_a_file(sample, tmp_path):
 
 
 @pytest.mark.parametrize("what", ["captions", "noises"])
-def test_walks_end_at_the_plain_pictures(sample, tmp_path, what):
+def test_walks_end_at_the_plain_images(sample, tmp_path, what):
     flags = ["--caption=a red star", "--caption=the blue circle", "--truncation=0.7"]
     assert sample(*flags, "--num=2", "--out=plain") == 0
     assert sample(*flags, "--num=4", f"--interpolate={what}", "--out=walk") == 0

@@ -93,7 +93,7 @@ def test_a_run_that_is_done_says_so(whole_run, capsys):
 
 def test_a_config_of_another_version_is_one_line(run_flags, config, capsys):
     path = Path(run_flags[0].split("=")[1]) / "config.json"
-    del config.ema
+    del config.unlock().ema
     path.write_text(record.to_json(config))
     assert main(["train", *run_flags]) == 2
     assert "the config has no field 'ema'" in capsys.readouterr().err

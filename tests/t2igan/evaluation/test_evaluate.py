@@ -1,7 +1,8 @@
-"""The verb: a run, a folder of pictures, a training that is followed; mistakes in one line."""
+"""The subcommand: a run, a folder of images, a training that is followed; mistakes in one line."""
 
 import json
 import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -18,10 +19,10 @@ from ..metrics.test_metrics import good
 
 
 class Run:
-    """A run whose pictures show what the caption names, as far as its step allows."""
+    """A run whose images show what the caption names, as far as its step allows."""
 
     def __init__(self, workdir, step):
-        self.workdir, self.step = workdir, step
+        self.workdir, self.step = Path(workdir), step
         data = SimpleNamespace(dir="DATA", test_split="test", validation_split="validation")
         self.config = SimpleNamespace(recipe="stub", data=data)
         self.vocabulary, self.caption_length, self.image_size = VOCABULARY, LENGTH, SIZE
@@ -37,7 +38,7 @@ class Run:
 def run(dataset, network, monkeypatch, tmp_path):  # noqa: F811
     """A run folder with checkpoints of steps 1 and 2 and a config of 2 steps."""
     monkeypatch.setattr(feature_network, "load", lambda name, weights=None: network)
-    monkeypatch.setattr(evaluation, "_open", lambda path: dataset)
+    monkeypatch.setattr(evaluation, "open_dataset", lambda path: dataset)
     monkeypatch.setattr(
         sampling, "load", lambda workdir, step: Run(workdir, 2 if step == "latest" else step)
     )
@@ -63,7 +64,7 @@ def test_several_runs_are_measured_as_each_by_itself(run, dataset, capsys):  # n
     assert alone["estimate"] == again["estimate"] == second["estimate"]
     assert alone["references"] == second["references"]
     assert second["workdir"] == str(other)
-    assert dataset.reads - read <= read  # the second run read no real picture
+    assert dataset.reads - read <= read  # the second run read no real image
     assert cli.main(["evaluate", "--watch", "--workdir", str(run), str(other)]) == 2
     assert "--watch follows one training, not 2" in capsys.readouterr().err
 
@@ -117,7 +118,7 @@ def test_a_checkpoint_that_has_gone_is_passed_over(run, monkeypatch, capsys):
 
 @pytest.fixture
 def pictures(tmp_path, dataset):  # noqa: F811
-    """A folder of pictures for captions of the test split, and its table."""
+    """A folder of images for captions of the test split, and its table."""
     folder = tmp_path / "pictures"
     folder.mkdir()
     with (folder / "manifest.jsonl").open("w") as table:
@@ -128,7 +129,7 @@ def pictures(tmp_path, dataset):  # noqa: F811
     return folder
 
 
-def test_a_folder_of_other_peoples_pictures(run, pictures, tmp_path, capsys):
+def test_a_folder_of_other_peoples_images(run, pictures, tmp_path, capsys):
     out = tmp_path / "numbers.jsonl"
     table = f"--captions={pictures / 'manifest.jsonl'}"
     against = ["--dataset=DATA", "--split=test", "--resamples=0", f"--out={out}"]
@@ -151,7 +152,10 @@ def test_a_folder_alone_has_an_inception_score(run, pictures, capsys):
     [
         ([], "give either --workdir=RUN or --images=DIR"),
         (["--workdir=RUN", "--images=DIR"], "give either"),
-        (["--workdir=RUN", "--metrics=fid"], "no metric is called 'fid': choose of"),
+        (
+            ["--workdir=RUN", "--metrics=fid"],
+            "no metric is called 'fid'",
+        ),
         (["--workdir=RUN", "--metrics=,"], "--metrics is empty"),
         (["--workdir=RUN", "--num=-1"], "--num=-1: must be 0 or more"),
         (["--workdir=RUN", "--step=soon"], "--step=soon: must be a number"),
@@ -170,14 +174,14 @@ def test_mistakes_are_one_line(run, capsys, flags, told):
 
 def test_mistakes_in_a_folder_are_one_line(run, pictures, capsys):
     base = ["evaluate", f"--images={pictures}", "--dataset=DATA", "--metrics=frechet"]
-    (pictures / "3.png").write_bytes(b"not a picture")
+    (pictures / "3.png").write_bytes(b"not an image")
     assert cli.main(base) == 2
     assert "3.png cannot be measured" in capsys.readouterr().err
     (pictures / "away.csv").write_text("file,caption\n../../secret.png,a red thing\n")
     assert cli.main([*base, f"--captions={pictures / 'away.csv'}"]) == 2
     assert "leads out of" in capsys.readouterr().err
     assert cli.main([*base, "--num=99"]) == 2
-    assert "12 pictures" in capsys.readouterr().err
+    assert "12 images" in capsys.readouterr().err
 
 
 def test_words_that_the_run_never_learned_become_unknown():

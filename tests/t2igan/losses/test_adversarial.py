@@ -115,7 +115,7 @@ def test_contrastive_of_two_shares_is_that_of_the_whole():
 
 @pytest.mark.parametrize("times", [2, 4])
 def test_downscaling_is_pillows_reduction(times):
-    """Of float pictures; the small one counts as it is shown, cut off at -1 and 1."""
+    """Of float images; the small one counts as it is shown, cut off at -1 and 1."""
     random = np.random.default_rng(0)
     large = random.uniform(-1.0, 1.0, (2, 8 * times, 8 * times, 3)).astype(np.float32)
     small = random.uniform(-1.5, 1.5, (2, 8, 8, 3)).astype(np.float32)

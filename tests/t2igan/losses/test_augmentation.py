@@ -1,4 +1,4 @@
-"""Augmentation: each picture its own change, the same for the same key, differentiable."""
+"""Augmentation: each image its own change, the same for the same key, differentiable."""
 
 import jax
 import jax.numpy as jnp

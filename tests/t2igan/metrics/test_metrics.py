@@ -5,8 +5,7 @@ import pytest
 
 from input_pipeline.errors import UserError
 from t2igan.metrics.engine import build as contexts
-from t2igan.metrics.engine import image_sets as populations
-from t2igan.metrics.engine import registry as measures
+from t2igan.metrics.engine import image_sets, registry
 from t2igan.metrics.engine.result import Result
 from t2igan.metrics.features import network as feature_network
 
@@ -20,7 +19,7 @@ def good(text, indices):
 
 
 def blind(text, indices):
-    """Draws what the noise says."""
+    """generates what the noise says."""
     which = [int(np.random.default_rng([5, int(j)]).integers(1000)) for j in indices]
     return np.stack([picture(98, index) for index in which])
 
@@ -33,19 +32,19 @@ def evaluate(dataset, network, monkeypatch):
         context = contexts.make_context(
             metrics, generate=model, dataset=dataset, resamples=20, **more
         )
-        return {result.metric: result for result in measures.measure_all(context, metrics)}
+        return {result.metric: result for result in registry.measure_all(context, metrics)}
 
     return run
 
 
 def test_metrics_are_found_by_the_name_of_their_file():
-    names = measures.names()
+    names = registry.names()
     assert {"frechet", "kid", "prdc", "fid30k_coco64", "shapes_accuracy"} <= set(names)
     assert not {"context", "lite0", "provenance"} & set(names)
-    with pytest.raises(UserError, match=r"no metric is called 'fid': choose of .*frechet"):
-        measures.find("fid")
+    with pytest.raises(UserError, match=r"no metric is called 'fid'.*choose of .*frechet"):
+        registry.find("fid")
     for name in names:
-        module = measures.find(name)
+        module = registry.find(name)
         assert module.READERS
         assert module.__doc__
 
@@ -72,7 +71,7 @@ def test_a_result_says_what_it_was_computed_with(evaluate):
     assert known["pictures"] == {"fake": 30, "real": 50, "other": 30}
     assert known["real_split"] == "test"
     assert known["other_split"] == "train"
-    assert known["captions"] == "one of each picture, drawn with seed 4"
+    assert known["captions"] == "one of each image, drawn with seed 4"
     assert (known["seed"], known["truncation"]) == (4, 0.7)
     for field in ("weights_sha256", "resize", "code", "dataset", "resamples", "backend"):
         assert known[field]
@@ -91,8 +90,8 @@ def test_one_generation_serves_all_metrics(evaluate):
     assert drawn == list(range(50))
 
 
-def test_more_pictures_than_captions_go_round_again(evaluate, dataset):
-    again = populations.of_split(dataset, "validation", "x", num=47, seed=1)
+def test_more_images_than_captions_go_round_again(evaluate, dataset):
+    again = image_sets.of_split(dataset, "validation", "x", num=47, seed=1)
     counts = np.bincount(again.partners, minlength=20)
     assert counts.min() == 2
     assert counts.max() == 3
@@ -111,7 +110,7 @@ def test_a_blind_model_shows_no_gap_and_no_text_variance(evaluate):
     assert total == pytest.approx(1.0)
 
 
-def test_copies_of_training_pictures_are_seen_and_shown(evaluate, dataset, tmp_path):
+def test_copies_of_training_images_are_seen_and_shown(evaluate, dataset, tmp_path):
     def copying(text, indices):
         return dataset.source("train").__getitems__(indices % 70)["image"]
 
@@ -133,7 +132,7 @@ def test_inception_score(evaluate):
 
 
 class Names:
-    """A matcher by the color's channel: perfect on these pictures."""
+    """A matcher by the color's channel: perfect on these images."""
 
     def __init__(self):
         self.provenance = {"matcher": {"weights_sha256": "by hand"}}
@@ -164,7 +163,7 @@ def test_captions_are_found_by_a_matcher(evaluate):
 def test_protocols_refuse_what_is_not_theirs(evaluate, dataset, monkeypatch):
     with pytest.raises(UserError, match="give --num=30000"):
         evaluate(["fid30k"])
-    coco = measures.find("fid30k_coco64")
+    coco = registry.find("fid30k_coco64")
     monkeypatch.setattr("t2igan.metrics.engine.frechet.FAKES_30K", 50)
     assert "fid30k" in evaluate(["fid30k"])
     (dataset.path / "report.json").write_text('{"image_size": 16, "resize": "squash"}')
@@ -179,28 +178,28 @@ def test_protocols_refuse_what_is_not_theirs(evaluate, dataset, monkeypatch):
 def test_what_is_missing_is_named(dataset, network, monkeypatch):
     monkeypatch.setattr(feature_network, "load", lambda name, weights=None: network)
     with pytest.raises(UserError, match="give --workdir=RUN or --images=DIR"):
-        measures.measure_all(contexts.make_context(["frechet"], dataset=dataset), ["frechet"])
+        registry.measure_all(contexts.make_context(["frechet"], dataset=dataset), ["frechet"])
     with pytest.raises(UserError, match="no feature network is called 'vgg'"):
         contexts.make_context(["frechet"], dataset=dataset, network="vgg")
 
 
-def test_another_checkpoint_keeps_what_is_known_of_real_pictures(dataset, network, monkeypatch):
+def test_another_checkpoint_keeps_what_is_known_of_real_images(dataset, network, monkeypatch):
     monkeypatch.setattr(feature_network, "load", lambda name, weights=None: network)
     context = contexts.make_context(["frechet"], generate=good, dataset=dataset, resamples=0)
-    first = measures.measure_all(context, ["frechet"])[0]
-    fake = populations.generated(context.pictures("fake"), blind, {})
+    first = registry.measure_all(context, ["frechet"])[0]
+    fake = image_sets.generated(context.image_set("fake"), blind, {})
     real = context.rows("real", "lite0")
     context.renew(fake, blind, {"step": 2})
-    second = measures.measure_all(context, ["frechet"])[0]
+    second = registry.measure_all(context, ["frechet"])[0]
     assert second.provenance["step"] == 2
     assert second.estimate.value != first.estimate.value
     assert second.references == first.references
     np.testing.assert_array_equal(context.rows("real", "lite0"), real)
 
 
-def test_patches_tell_blurred_pictures_from_sharp_ones(evaluate):
+def test_patches_tell_blurred_images_from_sharp_ones(evaluate):
     found = evaluate(["sliced_wasserstein"])
-    assert set(found) == {"swd", "swd_16"}  # pictures of 16 pixels have one scale
+    assert set(found) == {"swd", "swd_16"}  # images of 16 pixels have one scale
     result = found["swd_16"]
     assert result.better == "lower"
     assert result.provenance["compared"] == 50

@@ -1,4 +1,4 @@
-"""Patches and their distance: scipy's numbers, and known pictures."""
+"""Patches and their distance: scipy's numbers, and known images."""
 
 import numpy as np
 import pytest
@@ -32,7 +32,7 @@ def test_the_distance_of_known_clouds():
         sliced_wasserstein_distances(cloud, cloud[1:], 0)
 
 
-def test_a_pyramid_is_scipys_and_adds_up_to_the_picture():
+def test_a_pyramid_is_scipys_and_adds_up_to_the_image():
     image = np.random.default_rng(0).normal(size=(1, 32, 32, 3)).astype(np.float32)
     fine, coarse = patches.laplacian_pyramid(image, 2)
     taps = np.array([1, 4, 6, 4, 1]) / 16
@@ -48,7 +48,7 @@ def test_a_pyramid_is_scipys_and_adds_up_to_the_picture():
     np.testing.assert_allclose(fine + blurred(spread, 2.0), image, atol=1e-5)
 
 
-def test_a_flat_picture_has_nothing_but_its_coarsest_level():
+def test_a_flat_image_has_nothing_but_its_coarsest_level():
     reader = patches.Patches(64)
     assert reader.sizes == [64, 32, 16]
     [rows] = reader.rows([np.full((2, 64, 64, 3), 100, np.uint8)])
@@ -62,7 +62,7 @@ def test_a_flat_picture_has_nothing_but_its_coarsest_level():
     np.testing.assert_allclose(levels[16], 100.0, rtol=1e-5)
 
 
-def test_pictures_of_another_size_are_refused():
+def test_images_of_another_size_are_refused():
     with pytest.raises(UserError, match="resize them"):
         list(patches.Patches(64).rows([np.zeros((1, 32, 32, 3), np.uint8)]))
     with pytest.raises(UserError, match="no patches of 7"):

@@ -45,7 +45,7 @@ def test_maps_halve_and_are_about_one_in_size(size, shapes):
         assert 0.2 < float(jnp.sqrt(jnp.mean(x**2))) < 5.0
 
 
-def test_maps_take_the_type_of_the_picture():
+def test_maps_take_the_type_of_the_image():
     exact = feature_maps.feature_maps(_image())
     rounded = feature_maps.feature_maps(_image().astype(jnp.bfloat16))
     for want, got in zip(exact, rounded, strict=True):
@@ -104,8 +104,8 @@ def test_spread_is_numpys_of_each_group():
     np.testing.assert_array_equal(minibatch_stddev(x, 12), minibatch_stddev(x, 4))
 
 
-def test_spread_reaches_the_pictures_that_are_alike():
-    """Two equal pictures: its gradient is finite, and zero only because neither way is better."""
+def test_spread_reaches_the_images_that_are_alike():
+    """Two equal images: its gradient is finite, and zero only because neither way is better."""
     x = jnp.ones((2, 2, 2, 1)).at[1].add(1e-3)
     gradient = jax.grad(lambda x: minibatch_stddev(x, 2).sum())(x)
     assert (gradient[1] > 0.0).all()
@@ -115,7 +115,7 @@ def test_spread_reaches_the_pictures_that_are_alike():
 
 
 @pytest.mark.parametrize("group", [0, 2])
-def test_a_picture_is_judged_by_those_beside_it_only_with_a_group(group):
+def test_a_image_is_judged_by_those_beside_it_only_with_a_group(group):
     images = jnp.tile(_image(), (2, 1, 1, 1))
     text = {"codes": jnp.tile(TEXT["codes"], (2, 1))}
     made = {"mutable": ["params"], "rngs": {"params": jax.random.key(0)}}

@@ -1,4 +1,4 @@
-"""The networks against the report's tables."""
+"""The networks against the StackGAN baseline's tables."""
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,7 @@ VOCABULARY, WIDTH, LENGTH = 1004, 200, 17
 TEXT = {"codes": jnp.arange(2 * LENGTH, dtype=jnp.int32).reshape(2, LENGTH)}
 NOISE = {"z": jnp.ones((2, 100)), "eps": jnp.ones((2, 128))}
 
-# The report's appendix, row by row: kernel, bias, and batch norm's four vectors together.
+# The baseline's appendix, row by row: kernel, bias, and batch norm's four vectors together.
 GENERATOR = {
     "conditioning/Dense_0": 870_656,
     "Dense_0": 3_735_552,
@@ -121,8 +121,8 @@ def test_image_sizes_that_no_doubling_reaches(size):
         resolution_steps(size)
 
 
-def test_a_caption_changes_the_picture_by_its_own_words_vectors(generator):
-    # Row k for code k: the picture changes when row 7 does if and only if a caption uses code 7.
+def test_a_caption_changes_the_image_by_its_own_words_vectors(generator):
+    # Row k for code k: the image changes when row 7 does if and only if a caption uses code 7.
     _, variables = generator
     table = frozen()["words"]["table"]
 

@@ -63,7 +63,7 @@ DISCRIMINATORS = {
 
 
 def generator_table(times: int) -> dict[str, int]:
-    """The docstring's rows for a picture 2 or 4 times as large as the first stage's 64 pixels."""
+    """The docstring's rows for an image 2 or 4 times as large as the first stage's 64 pixels."""
     table = dict(ENCODER)
     for block in range(2 * times):
         table |= {f"Conv_{4 + block}": 2_359_296, f"BatchNorm_{3 + block}": 2_048}
@@ -163,7 +163,7 @@ def narrow():
     )
 
 
-def test_the_small_picture_is_the_first_stages_own(narrow):
+def test_the_small_image_is_the_first_stages_own(narrow):
     out = narrow.draw(narrow.variables, narrow.noise)
     frozen = narrow.variables["frozen"]
     first = frozen["stage1"] | {"frozen": {"words": frozen["words"]}}
@@ -187,7 +187,7 @@ def test_in_training_the_first_stage_keeps_its_statistics(narrow):
 
 
 @pytest.mark.parametrize("name", ["z", "eps", "eps_16"])
-def test_every_noise_reaches_the_large_picture(narrow, name):
+def test_every_noise_reaches_the_large_image(narrow, name):
     noise = narrow.noise
     image = narrow.draw(narrow.variables, noise)["image"]
     other = narrow.draw(narrow.variables, noise | {name: noise[name] + 1.0})["image"]
@@ -195,7 +195,7 @@ def test_every_noise_reaches_the_large_picture(narrow, name):
 
 
 def test_the_caption_is_read_again_by_the_second_stage(narrow):
-    """With a first stage that has forgotten its captions, a caption still changes the picture."""
+    """With a first stage that has forgotten its captions, a caption still changes the image."""
     frozen = narrow.variables["frozen"]
     silent = frozen | {"stage1": jax.tree.map(np.zeros_like, frozen["stage1"])}
     same = {name: jnp.broadcast_to(rows[:1], rows.shape) for name, rows in narrow.noise.items()}
@@ -223,7 +223,7 @@ def test_refining_has_the_tables_parameters_too(narrow, refining):
     assert counts(refining.variables) == counts(narrow.variables)
 
 
-def test_refining_starts_from_the_small_picture(refining):
+def test_refining_starts_from_the_small_image(refining):
     """Enlarged by Pillow, but for what lies outside the range that a tanh can be asked for."""
     small, large = (np.asarray(refining.out[name]) for name in ("small", "image"))
     assert small.std() > 0.05
@@ -235,7 +235,7 @@ def test_refining_starts_from_the_small_picture(refining):
 
 @pytest.mark.parametrize("refine", [False, True])
 def test_only_refining_sees_fine_detail(narrow, refine):
-    """With nothing left of the coarsest maps, only the paths beside them lead to the picture."""
+    """With nothing left of the coarsest maps, only the paths beside them lead to the image."""
     params = dict(narrow.variables["params"])
     for norm in ("BatchNorm_7", "BatchNorm_8"):  # of the first two enlarging layers
         params[norm] = jax.tree.map(np.zeros_like, params[norm])
@@ -251,7 +251,7 @@ def test_only_refining_sees_fine_detail(narrow, refine):
 
 
 def test_refining_learns_from_its_first_step(narrow, refining):
-    """Its last kernel, zero at the start, has a gradient, and the picture can go either way."""
+    """Its last kernel, zero at the start, has a gradient, and the image can go either way."""
 
     def brightness(params):
         variables = refining.variables | {"params": params}

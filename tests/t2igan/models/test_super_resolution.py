@@ -1,4 +1,4 @@
-"""The network that makes small pictures large: counts by hand, how it starts, how far it looks."""
+"""The network that makes small images large: counts by hand, how it starts, how far it looks."""
 
 import flax.linen as nn
 import jax
@@ -14,7 +14,7 @@ TEXT = {"codes": jnp.array([[1, 5, 6, 2, 0], [1, 7, 2, 0, 0]], jnp.int32)}
 
 
 class Given(nn.Module):
-    """A first stage whose pictures are given in place of noise."""
+    """A first stage whose images are given in place of noise."""
 
     def __call__(self, text, noise, *, train):
         return {"image": noise["picture"]}
@@ -51,7 +51,7 @@ def trained():
 
 @pytest.mark.parametrize("times", [2, 4])
 def test_counts_by_hand(times):
-    """Layers of 8 channels on the small picture, of 4 at each doubling, modulated by 6 numbers."""
+    """Layers of 8 channels on the small image, of 4 at each doubling, modulated by 6 numbers."""
     _, variables = started(refiner(times))
     text = 5 * 8 * 8 + 8 + 8 * 6 + 6
     convolutions = (3 * 9 * 8 + 8) + (8 * 9 * 8 + 8) + (8 * 9 * 4 + 4) + (4 * 9 * 3 + 3)
@@ -62,7 +62,7 @@ def test_counts_by_hand(times):
 
 
 @pytest.mark.parametrize("times", [2, 4])
-def test_it_starts_from_the_small_picture_as_pillow_enlarges_it(times):
+def test_it_starts_from_the_small_image_as_pillow_enlarges_it(times):
     out, _ = started(refiner(times))
     assert (out["small"] == SMALL).all()
     bands = np.moveaxis(np.asarray(SMALL).clip(-1.0, 1.0), -1, 1).reshape(-1, 16, 16)
@@ -72,16 +72,16 @@ def test_it_starts_from_the_small_picture_as_pillow_enlarges_it(times):
     np.testing.assert_allclose(out["image"], expected, atol=1e-5)
 
 
-def test_any_small_picture_can_be_made_large(trained):
-    """As the first stage's own is: what the loss on real pictures rests on."""
+def test_any_small_image_can_be_made_large(trained):
+    """As the first stage's own is: what the loss on real images rests on."""
     enlarge = jax.jit(
         lambda small: refiner().apply(trained, small, TEXT, train=True, method="enlarge")
     )
     np.testing.assert_allclose(enlarge(SMALL), draw(refiner(), trained), atol=1e-5)
 
 
-def test_a_pixel_changes_only_its_neighbourhood(trained):
-    """Two 3x3 layers on the small picture, one after doubling and the last: 6 or 7 pixels."""
+def test_a_pixel_changes_only_its_neighborhood(trained):
+    """Two 3x3 layers on the small image, one after doubling and the last: 6 or 7 pixels."""
     before = draw(refiner(), trained)
     after = draw(refiner(), trained, SMALL.at[0, 8, 8].add(0.5))
     rows, columns = np.nonzero(np.abs(after - before).max(axis=(0, -1)) > 1e-6)
@@ -91,7 +91,7 @@ def test_a_pixel_changes_only_its_neighbourhood(trained):
     assert rows.max() - rows.min() > 8
 
 
-def test_the_caption_reaches_the_picture(trained):
+def test_the_caption_reaches_the_image(trained):
     other = {"codes": TEXT["codes"].at[0, 1].set(8)}
     change = jnp.abs(draw(refiner(), trained, text=other) - draw(refiner(), trained))
     assert change[0].max() > 1e-4

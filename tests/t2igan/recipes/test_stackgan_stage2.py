@@ -62,7 +62,7 @@ def run(finished):
     return t2igan.load(finished)
 
 
-def test_one_call_draws_the_large_picture(run):
+def test_one_call_draws_the_large_image(run):
     assert run.recipe.noise_dims.keys() == {"z", "eps", "eps_32"}
     images = run.sample(["a red star", "the blue circle"], num=3, seed=1)
     assert images.shape == (2, 3, LARGE, LARGE, 3)
@@ -70,7 +70,7 @@ def test_one_call_draws_the_large_picture(run):
     np.testing.assert_array_equal(again[0], images[1, :2])
 
 
-def test_the_small_picture_within_is_the_first_stages_sample(run, untrained_run):
+def test_the_small_image_within_is_the_first_stages_sample(run, untrained_run):
     """Same caption, same seed: what the first run draws is what the second enlarges."""
     from t2igan.images import to_uint8
     from t2igan.runtime.rng import example_noise
@@ -91,7 +91,7 @@ def test_walks_lead_through_both_stages(run):
     np.testing.assert_array_equal(walk[0, [0, -1]], plain[0])
 
 
-def test_the_verb_draws_it_too(finished, tmp_path):
+def test_the_subcommand_draws_it_too(finished, tmp_path):
     out = tmp_path / "folder"
     flags = [f"--workdir={finished}", "--caption=a red star", "--num=1", f"--out={out}"]
     assert main(["sample", *flags]) == 0
@@ -161,7 +161,7 @@ def contrasting(make_words, large_set, untrained_run, tmp_path_factory):
 
 
 def test_other_losses_can_enlarge(contrasting, untrained_run):
-    """Two steps from the first stage's picture on, the large one is still nearly that."""
+    """Two steps from the first stage's image on, the large one is still nearly that."""
     run = t2igan.load(contrasting)
     large = run.sample(["a red star"], num=2, seed=1)[0].astype(float)
     small = t2igan.load(untrained_run).sample(["a red star"], num=2, seed=1)[0].astype(float)
@@ -186,8 +186,8 @@ def test_projected_makes_large_by_the_same_network(config):
     assert isinstance(made[1].discriminator, projected.Discriminator)
 
 
-def test_the_downscaling_loss_is_of_the_pictures_as_drawn(contrasting):
-    """Nearly the small picture's at first; a brightness moved by -0.5 to 0.5 alone is 2 / 12."""
+def test_the_downscaling_loss_is_of_the_images_as_drawn(contrasting):
+    """Nearly the small image's at first; a brightness moved by -0.5 to 0.5 alone is 2 / 12."""
     lines = [json.loads(line) for line in (contrasting / "metrics.jsonl").read_text().splitlines()]
     first = next(line for line in lines if "loss/consistency" in line)
     assert first["step"] == 1
@@ -195,8 +195,8 @@ def test_the_downscaling_loss_is_of_the_pictures_as_drawn(contrasting):
     assert any("validation/loss/consistency" in line for line in lines)
 
 
-def test_real_pictures_are_made_large_as_they_are(contrasting):
-    """Each is of one color: shrunk and enlarged it is itself, until the network has learned."""
+def test_real_images_are_made_large_as_they_are(contrasting):
+    """Each has one color: upsampled again it is itself, until the network has learned."""
     lines = [json.loads(line) for line in (contrasting / "metrics.jsonl").read_text().splitlines()]
     first, second = [line["loss/reconstruction"] for line in lines if "loss/reconstruction" in line]
     assert first < 1e-9

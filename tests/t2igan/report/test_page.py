@@ -19,7 +19,7 @@ HOSTILE = ("<script>alert(1)</script>", "\"'><img/src=x/onerror=alert(2)>", "</s
 
 
 class Page(HTMLParser):
-    """Elements, texts and pictures of a page; refuses one that is not well-formed."""
+    """Elements, texts and images of a page; refuses one that is not well-formed."""
 
     EMPTY = ("img", "input", "meta")
 
@@ -113,7 +113,7 @@ def test_hostile_texts_are_texts(page):
         assert not [name for name in attributes if name.startswith("on")]
 
 
-def test_each_caption_has_generated_and_actual_pictures(page):
+def test_each_caption_has_generated_and_actual_images(page):
     assert len(page.all("article")) == 5
     generated = [one for one in page.all("img") if one["alt"].startswith("generated, noise")]
     actual = [one for one in page.all("img") if one["alt"].startswith("actual: ")]

@@ -55,7 +55,7 @@ def test_asks_only_where_asking_helps(told: str | None, kernel: str, expected: s
 
 
 @pytest.mark.parametrize("verb", ["train", "sample", "evaluate", "train_matcher"])
-def test_verbs_that_compute_start_again_with_the_same_words(
+def test_subcommands_that_compute_start_again_with_the_same_words(
     verb: str, started: list[tuple], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["t2igan", verb, "--some=1"])

@@ -1,4 +1,4 @@
-"""The sheet: pictures where they belong, captions that stay in their place."""
+"""The sheet: images where they belong, captions that stay in their place."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ def sheet(size, captions, columns=3):
 
 
 @pytest.mark.parametrize(("size", "scale"), [(16, 6), (32, 3), (64, 1), (128, 1)])
-def test_every_picture_is_whole_and_enlarged_by_a_whole_number(size, scale):
+def test_every_image_is_whole_and_enlarged_by_a_whole_number(size, scale):
     images, found = sheet(size, ["one", "two"])
     assert found.shape[1::-1] == grid_shape(2, 3, size)
     for row in range(2):

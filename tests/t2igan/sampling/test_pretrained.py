@@ -1,4 +1,4 @@
-"""What ships with the package: small, read without pickle, and it draws what its caption says."""
+"""Pretrained generators: small, read without pickle, and their images follow their captions."""
 
 import numpy as np
 import pytest
@@ -75,11 +75,11 @@ def test_the_file_is_small():
     assert pretrained.path_of("shapes").stat().st_size < 3 << 20
 
 
-def test_the_verb_draws_it(tmp_path, capsys):
+def test_the_subcommand_draws_it(tmp_path, capsys):
     out = tmp_path / "star.png"
     flags = ["--pretrained=shapes", "--caption=a small red star on the left", f"--out={out}"]
     assert main(["sample", *flags]) == 0
-    assert "8 pictures" in capsys.readouterr().out
+    assert "8 images" in capsys.readouterr().out
     with Image.open(out) as image:
         image.load()
 

@@ -1,4 +1,4 @@
-"""A run as an object: what a picture depends on, what is read of a checkpoint, what is refused."""
+"""A run as an object: what an image depends on, what is read of a checkpoint, what is refused."""
 
 import contextlib
 import shutil
@@ -30,7 +30,7 @@ def pictures(run):
     return run.sample(CAPTIONS, num=7, seed=3)
 
 
-def test_pictures_are_the_generators_own(run, pictures):
+def test_images_are_the_generators_own(run, pictures):
     """Column j by noise j, in range, against the network called by hand."""
     assert pictures.shape == (3, 7, 16, 16, 3)
     assert pictures.dtype == np.uint8
@@ -43,12 +43,12 @@ def test_pictures_are_the_generators_own(run, pictures):
 
 @pytest.mark.parametrize("row", range(3))
 @pytest.mark.parametrize("num", [1, 7, 20])
-def test_a_picture_is_the_same_bit_for_bit_whatever_is_drawn_with_it(run, pictures, row, num):
+def test_a_image_is_the_same_bit_for_bit_whatever_is_drawn_with_it(run, pictures, row, num):
     alone = run.sample([CAPTIONS[row]], num=num, seed=3)[0]
     np.testing.assert_array_equal(alone[:7], pictures[row, :num])
 
 
-def test_other_seeds_columns_captions_and_truncations_give_other_pictures(run, pictures):
+def test_other_seeds_columns_captions_and_truncations_give_other_images(run, pictures):
     assert not np.array_equal(run.sample(CAPTIONS[:1], seed=4)[0, 0], pictures[0, 0])
     assert not np.array_equal(pictures[0, 0], pictures[0, 1])
     assert not np.array_equal(pictures[0, 0], pictures[1, 0])
@@ -57,7 +57,7 @@ def test_other_seeds_columns_captions_and_truncations_give_other_pictures(run, p
     )
 
 
-def test_without_noise_a_caption_has_one_picture(run):
+def test_without_noise_a_caption_has_one_image(run):
     row = run.sample(CAPTIONS[:1], num=3, truncation=0.0)[0]
     assert (row == row[0]).all()
 
@@ -68,7 +68,7 @@ def test_one_device_draws_the_same_to_rounding(run, pictures, monkeypatch):
     assert np.abs(found.astype(int) - pictures).max() <= 1
 
 
-def test_a_walk_between_captions_ends_at_their_pictures(run, pictures):
+def test_a_walk_between_captions_ends_at_their_images(run, pictures):
     walk = run.interpolate_captions(CAPTIONS[0], CAPTIONS[1], 5, num=2, seed=3)
     assert walk.shape == (2, 5, 16, 16, 3)
     np.testing.assert_array_equal(walk[:, 0], pictures[0, :2])
@@ -76,7 +76,7 @@ def test_a_walk_between_captions_ends_at_their_pictures(run, pictures):
     assert len(np.unique(walk[0].reshape(5, -1), axis=0)) == 5
 
 
-def test_a_walk_between_noises_ends_at_their_pictures(run, pictures):
+def test_a_walk_between_noises_ends_at_their_images(run, pictures):
     walk = run.interpolate_noise(CAPTIONS, 4, seed=3, columns=(2, 5))
     assert walk.shape == (3, 4, 16, 16, 3)
     np.testing.assert_array_equal(walk[:, 0], pictures[:, 2])
@@ -114,7 +114,7 @@ def test_captions_that_are_no_list_of_texts(run, captions):
         run.sample(captions)
 
 
-def test_no_pictures_asked_for(run):
+def test_no_images_asked_for(run):
     with pytest.raises(UserError, match="num=0"):
         run.sample(CAPTIONS, num=0)
 

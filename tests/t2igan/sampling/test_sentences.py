@@ -1,4 +1,4 @@
-"""Sentence embeddings from a data set through training to pictures of new captions."""
+"""Sentence embeddings from a data set through training to images of new captions."""
 
 import hashlib
 import json
@@ -76,7 +76,7 @@ def config(tmp_path_factory, make_words):
 
 
 def _state(experiment):
-    """A state before the first step: initialisers take half a minute to compile."""
+    """A state before the first step: initializers take half a minute to compile."""
     state = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), experiment.state_shapes())
     random = np.random.default_rng(0)
     g, d = (
@@ -111,7 +111,7 @@ def test_training_logs_losses_of_both_splits(workdir):
     assert (workdir / "samples" / "step_00000002.png").is_file()
 
 
-def test_a_caption_gives_the_picture_of_its_stored_embedding(run, config):
+def test_a_caption_gives_the_image_of_its_stored_embedding(run, config):
     batch = open_dataset(config.data.dir).source("test", sentences=True).__getitems__(range(5))
     text = {
         "codes": np.stack([rows[1] for rows in batch["captions"]]),
@@ -124,7 +124,7 @@ def test_a_caption_gives_the_picture_of_its_stored_embedding(run, config):
     assert (run.generate(other, np.zeros(5, int), seed=3) != stored).any(axis=(1, 2, 3)).sum() >= 4
 
 
-def test_walks_end_at_the_pictures_of_their_captions(run):
+def test_walks_end_at_the_images_of_their_captions(run):
     captions = ["red star", "blue ring"]
     ends = run.sample(captions, num=2, seed=1)
     walk = run.interpolate_captions(*captions, 4, num=2, seed=1)

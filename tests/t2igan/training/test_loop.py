@@ -12,6 +12,7 @@ from PIL import Image
 from input_pipeline.errors import UserError
 from input_pipeline.stream.train import eval_batches
 from t2igan import images
+from t2igan.config.aliases import upgrade
 from t2igan.losses import adversarial as losses
 from t2igan.runtime.rng import example_noise, named_key
 from t2igan.training import loop
@@ -35,7 +36,7 @@ def test_a_run_folder_reads_with_ls_and_head(whole_run, config):
         "metrics.jsonl",
         "samples",
     }
-    assert json.loads((whole_run / "config.json").read_text()) == config.to_dict()
+    assert json.loads((whole_run / "config.json").read_text()) == upgrade(config.to_dict())
     assert list_steps(whole_run) == [4, 8, 12]
 
     lines = _lines(whole_run)
@@ -67,7 +68,7 @@ def test_a_head_start_ends_when_it_should(config, tmp_path):
 def test_a_checkpoint_says_all_that_sampling_needs(whole_run, dataset_path, config):
     _, meta = restore_item(whole_run, "latest", "meta")
     assert meta["recipe"] == "stackgan"
-    assert meta["config"] == config.to_dict()
+    assert meta["config"] == upgrade(config.to_dict())
     assert meta["vocabulary"] == json.loads((dataset_path / "vocabulary.json").read_text())["words"]
     assert (meta["image_size"], meta["caption_length"]) == (8, 5)
     _, generator = restore_item(whole_run, "best", "generator")
@@ -84,7 +85,7 @@ def trained(whole_run, dataset_path):
 
 
 def test_validation_is_the_mean_over_the_whole_split(whole_run, trained):
-    """Against the networks applied to all 13 pictures at once."""
+    """Against the networks applied to all 13 images at once."""
     experiment, state = trained
     (batch,) = eval_batches(
         experiment.dataset, "validation", batch_size=99, captions="drawn", seed=0
@@ -120,7 +121,7 @@ def test_validation_does_not_change_what_it_looks_at(trained):
 
 
 @pytest.mark.parametrize(("num_images", "num_devices"), [(13, 4), (17, 1), (9, 4), (3, 2), (33, 4)])
-def test_every_validation_picture_counts_once_and_never_alone(num_images, num_devices):
+def test_every_validation_image_counts_once_and_never_alone(num_images, num_devices):
     rows = np.arange(num_images)
     batches = ({"index": rows[start : start + 8]} for start in range(0, num_images, 8))
     parts = [part for batch in join_single_rest(batches) for part in split_rows(batch, num_devices)]

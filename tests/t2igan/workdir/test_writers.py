@@ -50,7 +50,7 @@ def test_not_a_number_is_still_json(tmp_path):
     assert _lines(tmp_path) == [{"step": 1, "loss/d": None, "loss/g": None}]
 
 
-def test_pictures_are_pngs_named_by_step(tmp_path):
+def test_images_are_pngs_named_by_step(tmp_path):
     image = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
     writers = open_writers(tmp_path)
     writers.image(1000, "samples", image)

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from input_pipeline.errors import UserError
-from t2igan.backbones import inception_weights, torch_checkpoint
+from input_pipeline.files import sha256
+from t2igan.backbones import inception_weights
 from t2igan.metrics.features import inception
 
 HERE = Path(__file__).parent
@@ -82,8 +83,8 @@ def test_other_weights_are_refused(tmp_path):
 
 def test_converted_weights_read_back_and_a_changed_number_is_noticed(tmp_path, monkeypatch):
     state = {"a.conv.weight": np.arange(6.0).reshape(2, 3), "a.bn.bias": np.ones(2)}
-    monkeypatch.setattr(inception_weights, "WEIGHTS_SHA256", torch_checkpoint.sha256(__file__))
-    monkeypatch.setattr(inception_weights.torch_checkpoint, "read", lambda path: state)
+    monkeypatch.setattr(inception_weights, "WEIGHTS_SHA256", sha256(__file__))
+    monkeypatch.setattr(inception_weights.torch_checkpoint, "read", lambda path, *_: state)
     out = tmp_path / "cache" / "weights.npz"
     inception_weights.convert(Path(__file__), out)
     back, digest = inception_weights.read(out)

@@ -43,9 +43,9 @@ def train(dataset, network, monkeypatch, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("flags", [(), ("--sentence_encoder=minilm",)])
-def test_it_finds_pictures_of_the_named_colour(train, network, flags):
+def test_it_finds_images_of_the_named_color(train, network, flags):
     trained, told = train(*flags)
-    assert "recall of test's captions among 50 pictures: @1" in told
+    assert "recall of test's captions among 50 images: @1" in told
     images = trained.embed_images(network.features(np.stack([picture(7, i) for i in range(30)])))
     captions = ["a red thing", "a blue thing", "thing green"]
     scores = trained.embed_captions(captions) @ images.T

@@ -76,7 +76,7 @@ def test_with_many_rows_the_linear_resamples_follow_the_exact_ones(shift):
     assert found.std() == pytest.approx(np.std(exact), rel=0.2)
 
 
-def test_the_interval_is_as_wide_as_new_pictures_would_move_the_number():
+def test_the_interval_is_as_wide_as_new_images_would_move_the_number():
     y = cloud(400, 4, 77)
     draws = [cloud_like(seed) for seed in range(60)]
     spread = np.std([frechet_distance(moments_of(x), moments_of(y)) for x in draws])

@@ -1,4 +1,4 @@
-"""Numbers that count pictures: neighbors, manifolds, classes, captions, variance."""
+"""Numbers that count images: neighbors, manifolds, classes, captions, variance."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ def small_blocks(monkeypatch):
     monkeypatch.setattr(neighbors, "BLOCK", 7)
 
 
-def test_neighbours_are_scipys(small_blocks):
+def test_neighbors_are_scipys(small_blocks):
     x, y = NUMBERS.normal(size=(23, 5)), NUMBERS.normal(size=(31, 5)) + 100
     distances, indices = neighbors.nearest(x, y)
     table = cdist(x, y)
@@ -33,12 +33,12 @@ def test_neighbours_are_scipys(small_blocks):
     )
 
 
-def test_repeated_rows_are_their_own_neighbours(small_blocks):
+def test_repeated_rows_are_their_own_neighbors(small_blocks):
     rows = np.repeat(NUMBERS.normal(size=(3, 4)), 4, axis=0)
     np.testing.assert_allclose(neighbors.radii(rows, 3), 0.0, atol=1e-12)
 
 
-def test_copies_are_nearer_than_held_out_pictures():
+def test_copies_are_nearer_than_held_out_images():
     held_out = NUMBERS.uniform(1, 2, 500)
     assert neighbors.share_nearer(held_out, held_out) == pytest.approx(0.5)
     assert neighbors.share_nearer(np.zeros(9), held_out) == 1.0
@@ -87,7 +87,7 @@ def test_r_precision_tells_matches_from_chance():
     assert r_precision(images, constant, seed=0) == pytest.approx(np.full(300, 0.01))
 
 
-def test_captions_of_the_same_picture_are_no_distractors():
+def test_captions_of_the_same_image_are_no_distractors():
     images = np.repeat(unit(NUMBERS.normal(size=(60, 8))), 5, axis=0)
     groups = np.repeat(np.arange(60), 5)
     assert r_precision(images, images, seed=0, groups=groups).mean() == 1.0

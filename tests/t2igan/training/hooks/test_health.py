@@ -96,7 +96,7 @@ def test_a_network_deaf_to_its_input_is_reported(
 
 
 def test_text_that_is_ignored_leaves_the_logits_no_gap(health, state):
-    """Over all captions, own or other, the same pictures are judged with the same texts."""
+    """Over all captions, own or other, the same images are judged with the same texts."""
     gap = health(_deaf_to_text(state))["health/logit_gap/text"]
     assert gap == pytest.approx(0.0, abs=1e-6)
     assert abs(health(state)["health/logit_gap/text"]) > 1e-6

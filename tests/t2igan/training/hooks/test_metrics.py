@@ -22,7 +22,7 @@ METRIC = "validation/frechet_lite0"
 
 @pytest.fixture
 def network(stub_network, monkeypatch):
-    """Stands where lite0 would; `shown` counts the pictures that it was given, by population."""
+    """Stands where lite0 would; `shown` counts the images that it was given, by image set."""
     monkeypatch.setattr(feature_network, "load", lambda name, weights=None: stub_network)
     return stub_network
 
@@ -61,7 +61,7 @@ def test_a_run_measures_itself_and_goes_on_as_if_it_had_not(
     assert len(set(found.values())) == 3
     assert best_step(tmp_path) == min(found, key=found.get)
 
-    # The verb measures the same checkpoints, pictures and captions; so do its defaults.
+    # The subcommand measures the same checkpoints, images and captions; so do its defaults.
     capsys.readouterr()
     out = tmp_path / "lines.jsonl"
     for step in (8, 12):
@@ -88,7 +88,7 @@ def test_a_run_measures_itself_and_goes_on_as_if_it_had_not(
     }
 
 
-def test_real_pictures_are_read_once_and_numbers_come_again(evaluated, network):
+def test_real_images_are_read_once_and_numbers_come_again(evaluated, network):
     experiment = open_experiment(evaluated)
     evaluation, state = Evaluation(experiment), experiment.initial_state()
     first = evaluation(1, state)
@@ -107,7 +107,7 @@ def test_no_metrics_no_evaluation(tmp_path, config, compilation_cache, monkeypat
     monkeypatch.setattr(feature_network, "load", None)
     config.train.steps = 1
     with config.unlocked():
-        del config.evaluate
+        del config.unlock().evaluate
     loop.train(config, tmp_path)
     assert list_steps(tmp_path) == [1]
 
@@ -115,7 +115,11 @@ def test_no_metrics_no_evaluation(tmp_path, config, compilation_cache, monkeypat
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("evaluate.metrics", "frechet,fid", "no metric is called 'fid': choose of"),
+        (
+            "evaluate.metrics",
+            "frechet,fid",
+            "no metric is called 'fid'",
+        ),
         ("evaluate.metrics", "fid30k", "give --num=30000"),
         ("evaluate.metrics", "frechet,r_precision", "needs a matcher"),
         ("evaluate.matcher", "none.npz", r"none\.npz: no such file"),

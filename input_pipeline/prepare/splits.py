@@ -1,0 +1,86 @@
+"""The assignment of images to splits."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import math
+from collections.abc import Callable, Mapping
+
+
+@dataclasses.dataclass(frozen=True)
+class SplitAssignment:
+    """Which of three splits an image belongs to: by a hash, so that memory holds no list.
+
+    An image stays where it is when others come or go. The test images are the same whatever the
+    part that is kept for validation.
+
+    Attributes:
+      seed: another one divides anew.
+      validation: part of the images, 0 to 1.
+      test: part of the images, 0 to 1.
+    """
+
+    seed: int
+    validation: float
+    test: float
+
+    def split_of(self, key: str) -> str:
+        """train, validation or test."""
+        place = key_hash(f"{self.seed}:{key}") / 2**64
+        if place < self.test:
+            return "test"
+        return "validation" if place < self.test + self.validation else "train"
+
+    def parts(self) -> dict[str, float]:
+        """Part of the images that each split gets."""
+        return {
+            "train": 1 - self.validation - self.test,
+            "validation": self.validation,
+            "test": self.test,
+        }
+
+
+def key_hash(key: str) -> int:
+    """64 bits that stand for a key."""
+    data = key.encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little")
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """One split of the data set to be.
+
+    Attributes:
+      name: train, validation, test, or the source's own.
+      source_split: the source's split that its images come from.
+      wanted: whether an image of that split, by its key, is one of its.
+      expected: number of images before any is rejected, about.
+    """
+
+    name: str
+    source_split: str
+    wanted: Callable[[str], bool]
+    expected: int
+
+
+def plan(sizes: Mapping[str, int], division: SplitAssignment) -> list[Split]:
+    """Returns the splits to make: the source's own, and train divided into those that it lacks.
+
+    Args:
+      sizes: number of images in each of the source's splits.
+      division: how train is divided; parts that the source has are zero.
+    """
+    divided = [
+        Split(name, "train", _belongs(division, name), math.ceil(part * sizes["train"]))
+        for name, part in division.parts().items()
+        if part
+    ]
+    own = [
+        Split(name, name, lambda key: True, size) for name, size in sizes.items() if name != "train"
+    ]
+    return divided + own
+
+
+def _belongs(division: SplitAssignment, name: str) -> Callable[[str], bool]:
+    return lambda key: division.split_of(key) == name
