@@ -145,13 +145,13 @@ def evaluate(
     from t2igan.evaluation.evaluate import evaluate as run_evaluation
     from t2igan.evaluation.options import EvaluationOptions
 
-    one = isinstance(workdir, str | Path)
-    given = [] if workdir is None else [workdir] if one else list(workdir)
+    if isinstance(workdir, str | Path):
+        workdir = [workdir]
     for name in ("images", "captions", "out"):
         if options.get(name) is not None:
             options[name] = Path(options[name])
     with _unknown_options():
-        options_ = EvaluationOptions(workdirs=tuple(map(Path, given)), **options)
+        options_ = EvaluationOptions(workdirs=tuple(map(Path, workdir or ())), **options)
     return run_evaluation(options_)
 
 

@@ -98,13 +98,13 @@ def division(options: PrepareOptions, source: Source) -> SplitAssignment:
             raise UserError(
                 f"--{name}_fraction={part}: this source has a split {name} of its own; leave it out"
             )
-    parts = {
+    shares = {
         name: 0.0 if name in names else DEFAULT_PARTS[name] if part is None else part
         for name, part in parts.items()
     }
-    if sum(parts.values()) >= 1:
+    if sum(shares.values()) >= 1:
         raise UserError("--validation_fraction and --test_fraction leave nothing to train on")
-    return SplitAssignment(options.seed, **parts)
+    return SplitAssignment(options.seed, shares["validation"], shares["test"])
 
 
 def vocabulary(options: PrepareOptions, source: Source, division: SplitAssignment) -> Vocabulary:
@@ -181,7 +181,7 @@ def _caption_length(options: PrepareOptions, source: Source) -> int:
     if source.vocabulary is None:
         return options.caption_length or DEFAULT_CAPTION_LENGTH
     first = next(iter(source.examples("train", 0, 1)))
-    length = int(first.captions.shape[1])
+    length = int(np.shape(first.captions)[1])
     if options.caption_length not in (None, length):
         raise UserError(
             f"--caption_length={options.caption_length}: the captions of "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import sqlite3
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from input_pipeline import scratch
 from input_pipeline.errors import UserError
@@ -57,7 +58,7 @@ class CaptionGroups:
         """Number of images."""
         return self._count
 
-    def read(self, start: int, stop: int) -> Iterator[tuple[Key, str, list[Caption]]]:
+    def read(self, start: int, stop: int) -> Iterator[tuple[Key, str, list[Any]]]:
         """Yields (key, name, captions) of images `start` to `stop`."""
         query = (
             "SELECT position, key, name, text FROM image LEFT JOIN caption USING (position) "
@@ -74,7 +75,7 @@ class CaptionGroups:
             for (name,) in database.execute("SELECT name FROM image ORDER BY position"):
                 yield name
 
-    def captions(self) -> Iterator[Caption]:
+    def captions(self) -> Iterator[Any]:
         """Yields every caption, image by image."""
         with scratch.database(self._path) as database:
             for (text,) in database.execute("SELECT text FROM caption ORDER BY rowid"):

@@ -130,4 +130,4 @@ def _field(path: Path, key: str, place: int, element: Any, name: str, kind: type
         expected = "an integer" if kind is int else "a text"
         raise UserError(f'{path}: "{name}" of element {place} of "{key}" must be {expected}')
     # JSON can say half characters, which no file and no data base can hold.
-    return value.encode("utf-8", "replace").decode() if kind is str else value
+    return str(value).encode("utf-8", "replace").decode() if kind is str else value

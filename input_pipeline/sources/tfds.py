@@ -142,7 +142,9 @@ class TfdsSource:
     def __init__(self, records: Mapping[str, Sequence[bytes]], image: str, caption: str) -> None:
         self._image = image
         self._caption = caption
-        self._records = {_our_name(name, records): source for name, source in records.items()}
+        self._records: dict[str, Any] = {
+            _our_name(name, records): source for name, source in records.items()
+        }
 
     def splits(self) -> dict[str, int]:
         """Number of images in each split; what TFDS calls val is validation here."""

@@ -7,6 +7,8 @@ Reference: Salimans et al., arXiv:1606.03498.
 
 from __future__ import annotations
 
+import functools
+
 from t2igan.metrics.engine.context import Context
 from t2igan.metrics.engine.result import Estimate, Result
 from t2igan.metrics.statistics.bootstrap import interval
@@ -23,15 +25,17 @@ SPLITS = 10
 def measure(context: Context) -> list[Result]:
     """`inception_score_NETWORK`: mean over 10 splits, with its spread; higher is better."""
     name = f"inception_score_{context.network}"
-    references = {
-        label: context.reference(
-            f"{name}/{label}", lambda p=population: {name: _score(context, p)}
-        )[name]
-        for label, population in (("real", "real"), ("blurred", "real_blurred"))
-        if context.has(population)
-    }
+    references = {}
+    for label, image_set in (("real", "real"), ("blurred", "real_blurred")):
+        if context.has(image_set):
+            make = functools.partial(_named, name, context, image_set)
+            references[label] = context.reference(f"{name}/{label}", make)[name]
     about = context.provenance(context.network, "real", splits=SPLITS, resamples=context.resamples)
     return [Result(name, _score(context, "fake"), "higher", references, about)]
+
+
+def _named(name: str, context: Context, image_set: str) -> dict[str, Estimate]:
+    return {name: _score(context, image_set)}
 
 
 def _score(context: Context, population: str) -> Estimate:

@@ -100,10 +100,10 @@ class DFGAN(Recipe):
         text: jax.Array,
         batch: Batch,
         name: str,
-    ) -> tuple[jax.Array | float, Metrics]:
+    ) -> tuple[jax.Array, Metrics]:
         """Returns the weighted term, and the term itself as a metric; nothing where it is off."""
         if not self.contrastive_weight:
-            return 0.0, {}
+            return jnp.zeros(()), {}
         images = discriminator(features, method="embed_image")
         texts = text.astype(jnp.float32)
         all_images, all_texts = jax.lax.all_gather((images, texts), AXIS, tiled=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,6 @@ from input_pipeline.text.sentence_encoders import (
 from input_pipeline.text.vocabulary import Vocabulary, tokenize
 from t2igan.config import record
 from t2igan.metrics.matcher.model import Matcher
-from t2igan.models.text import Text
 from t2igan.recipes.base import Recipe, Variables
 from t2igan.sampling import best_of as reranking
 from t2igan.sampling import interpolation, pretrained
@@ -217,8 +216,9 @@ class Run:
         if best_of < 1:
             raise UserError(f"best_of={best_of}: must be 1 or more")
         if best_of > 1:
-            options = {"seed": seed, "truncation": truncation, "progress": progress}
-            draw = functools.partial(self.sample, **options)
+            draw = functools.partial(
+                self.sample, seed=seed, truncation=truncation, progress=progress
+            )
             judge = reranking.opened(matcher)
             return reranking.sample_best(draw, captions, num, best_of, judge)
         text = _each(self.text(captions), num)
@@ -228,7 +228,7 @@ class Run:
 
     def generate(
         self,
-        text: dict[str, np.ndarray],
+        text: Mapping[str, np.ndarray],
         indices: np.ndarray,
         seed: int,
         *,
@@ -304,7 +304,7 @@ class Run:
         sampler, variables = self._sampler(BATCH_SIZE)
         noises = jax.device_get(sampler.noise(jax.random.key(seed), ends, truncation))
         noise = {
-            name: np.tile(interpolation.between_noises(*rows[:2], steps), (len(captions), 1))
+            name: np.tile(interpolation.between_noises(rows[0], rows[1], steps), (len(captions), 1))
             for name, rows in noises.items()
         }
         text = _each(self.text(captions), steps)
@@ -324,6 +324,6 @@ class Run:
         return {}
 
 
-def _each(text: Text, times: int) -> Text:
+def _each(text: Mapping[str, np.ndarray], times: int) -> dict[str, np.ndarray]:
     """Every caption `times` times over."""
     return {name: np.repeat(rows, times, axis=0) for name, rows in text.items()}

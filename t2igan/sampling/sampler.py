@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -12,7 +12,6 @@ from jax.sharding import PartitionSpec as P
 from tqdm import tqdm
 
 from t2igan.images import to_uint8
-from t2igan.models.text import Text
 from t2igan.recipes.base import Recipe, Variables
 from t2igan.runtime.device import AXIS, data_mesh
 from t2igan.runtime.rng import example_noise
@@ -70,7 +69,7 @@ class Sampler:
     def sample(
         self,
         variables: Variables,
-        text: Text,
+        text: Mapping[str, Any],
         indices: np.ndarray,
         key: jax.Array,
         truncation: float = 1.0,
@@ -87,20 +86,20 @@ class Sampler:
           progress: show a bar.
         """
 
-        def generate(text: Text, indices: np.ndarray) -> jax.Array:
+        def generate(text: Mapping[str, Any], indices: np.ndarray) -> jax.Array:
             return self._generate(variables, text, self._noise(key, indices, truncation))
 
         rows = (_in_float32(text), np.asarray(indices, np.int32))
         return self._all(generate, rows, progress)
 
     def from_noise(
-        self, variables: Variables, text: Text, noise: dict[str, np.ndarray]
+        self, variables: Variables, text: Mapping[str, Any], noise: dict[str, np.ndarray]
     ) -> np.ndarray:
         """Returns uint8 [N, S, S, 3] of noise that the caller has made, [N, dim] of each name."""
         generate = functools.partial(self._generate, variables)
         return self._all(generate, (_in_float32(text), noise), progress=False)
 
-    def _apply(self, variables: Variables, text: Text, noise: Any) -> jax.Array:
+    def _apply(self, variables: Variables, text: Mapping[str, Any], noise: Any) -> jax.Array:
         return self._recipe.generator.apply(variables, text, noise, train=False)["image"]
 
     @functools.cached_property
@@ -136,7 +135,7 @@ def _store(images: np.ndarray, start: int, batch: jax.Array) -> None:
     images[start : start + rows] = np.asarray(batch)[:rows]
 
 
-def _in_float32(text: Text) -> Text:
+def _in_float32(text: Mapping[str, Any]) -> Mapping[str, Any]:
     """The same text with stored sentence embeddings widened: another type is another program."""
     if "sentence" not in text:
         return text

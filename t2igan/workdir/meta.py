@@ -90,7 +90,7 @@ class CheckpointMeta:
         Raises:
           UserError: see `recipes.registry.build`.
         """
-        return build(self.config, self.image_size, self.stage1 and self.stage1.recipe())
+        return build(self.config, self.image_size, self.stage1.recipe() if self.stage1 else None)
 
     def check_sentences(self, run: str, dataset: Dataset) -> None:
         """Refuses captions whose sentence embeddings are not those that the run was trained on.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 SHAPES = ("circle", "square", "triangle", "star", "heart", "cross", "ring")
 COLORS = ("red", "orange", "yellow", "green", "cyan", "blue", "purple", "pink")
@@ -23,11 +23,11 @@ NAMES: dict[str, tuple[str, ...]] = {
 class Attributes(NamedTuple):
     """Indices into `NAMES`, field by field; None where a caption does not say."""
 
-    shape: int | None = None
-    color: int | None = None
-    size: int | None = None
-    place: int | None = None
-    background: int | None = None
+    shape: Any = None  # an int, or None where a caption does not say
+    color: Any = None  # an int, or None where a caption does not say
+    size: Any = None  # an int, or None where a caption does not say
+    place: Any = None  # an int, or None where a caption does not say
+    background: Any = None  # an int, or None where a caption does not say
 
 
 def names_of(indices: tuple[int | None, ...]) -> dict[str, str]:

@@ -9,7 +9,6 @@ from typing import Any, Protocol
 import numpy as np
 from tqdm import tqdm
 
-from input_pipeline.dataset.open import Dataset
 from input_pipeline.errors import UserError
 from t2igan.metrics.engine.image_sets import Generate, ImageSet
 from t2igan.metrics.engine.provenance import computed_with
@@ -53,10 +52,10 @@ class Context:
     """
 
     sets: dict[str, ImageSet]
-    readers: dict[str, Reader]
+    readers: dict[str, Any]
     network: str
-    dataset: Dataset | None = None
-    generate: Generate | None = None
+    dataset: Any = None
+    generate: Any = None
     matcher: Any = None
     seed: int = 0
     resamples: int = 100

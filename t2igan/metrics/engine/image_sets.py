@@ -38,8 +38,8 @@ class ImageSet:
     name: str
     count: int
     at: Callable[[np.ndarray], np.ndarray]
-    codes: np.ndarray | None = None
-    partners: np.ndarray | None = None
+    codes: Any = None
+    partners: Any = None
     about: dict[str, Any] = dataclasses.field(default_factory=dict)
     sentences: Callable[[np.ndarray], np.ndarray] | None = None
 
