@@ -263,7 +263,7 @@ def _estimates(step: CompiledStep, num_steps: int) -> Iterator[str]:
     )
     hours = [num_steps * seconds / 3600 for seconds in (fast, slow)]
     yield (
-        f"estimate of the whole run, {num_steps:,} steps: {hours[0]:,.2f} to {hours[1]:,.2f} hours, "
-        f"{chips * hours[0]:,.2f} to {chips * hours[1]:,.2f} chip-hours; checkpoints and "
+        f"estimate of the whole run, {num_steps:,} steps: {hours[0]:,.2f} to {hours[1]:,.2f} "
+        f"hours, {chips * hours[0]:,.2f} to {chips * hours[1]:,.2f} chip-hours; checkpoints and "
         "validation not counted"
     )
