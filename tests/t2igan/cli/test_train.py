@@ -131,3 +131,13 @@ def test_the_config_in_the_folder_follows_what_may_change(tmp_path, config, comp
     config.train.steps, config.train.log_every = 2, 3
     loop.train(config, tmp_path)
     assert json.loads((tmp_path / "config.json").read_text())["train"]["log_every"] == 3
+
+
+def test_a_topology_is_for_dry_runs_alone(word_dataset, tmp_path, capsys):
+    words = ["train", "--config=configs/tiny.py", f"--config.data.dir={word_dataset}"]
+    words += [f"--workdir={tmp_path / 'run'}", "--topology=v5e:2x2"]
+    assert main(words) == 2
+    assert "add --dry_run" in capsys.readouterr().err
+    assert main([*words, "--dry_run", "--topology=v5e:3"]) == 2
+    assert "v5e:4x4" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
