@@ -56,8 +56,8 @@ def upsample_form() -> str:
     if _forced:
         return _forced if _forced in UPSAMPLE_FORMS else "plain"
     # CPU: the fastest of all at each of the StackGAN baseline's layers, by 2 to 5 times.
-    # TPU: by the compiler's cycles (v5e, layer to 64x64 with both gradients, 128 images): plain
-    # 11.3 M, four 5.7 M, transposed with JAX's own gradient 4.0 M.
+    # TPU: by the compiler's cycles for the StackGAN baseline's whole step, 128 images a v5e chip:
+    # four 15.7 M, transposed with JAX's own gradient 12.9 M, with the gradient it has here 10.8 M.
     # GPU: not measured. Four convolutions keep to what their convolution libraries are best at;
     # nine products a pixel in memory may cost more there than they save.
     return {"cpu": "matmul", "tpu": "transposed"}.get(target_platform(), "four")
