@@ -15,7 +15,7 @@ import jax
 from input_pipeline.errors import UserError
 from input_pipeline.files import is_number, read_lines
 from t2igan import __version__
-from t2igan.config import record
+from t2igan.config import aliases, record
 from t2igan.report import curves, sections
 from t2igan.report import images as pictures
 from t2igan.report.markup import Markup, element
@@ -42,7 +42,10 @@ def make_page(workdir: Path, num: int, dataset: str | None = None) -> str:
       UserError: the run's config is damaged.
     """
     config = record.read(workdir / "config.json")
-    lines = read_lines(workdir / "metrics.jsonl")
+    lines = [
+        {aliases.logged(name): value for name, value in line.items()}
+        for line in read_lines(workdir / "metrics.jsonl")
+    ]
     run, data, missing = _open(workdir, dataset if dataset is not None else config.data.dir)
     parts = [
         sections.facts(_facts(config, lines, run)),
