@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from input_pipeline.errors import UserError
+
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
 
@@ -16,6 +18,7 @@ EXAMPLE = """
     t2igan train --config=configs/tiny.py --workdir=runs/tiny --config.data.dir=data/shapes
     t2igan train --workdir=runs/tiny                    # goes on with that run
     t2igan train ... --dry_run                          # what it would take
+    t2igan train ... --dry_run --topology=v5e:4x4       # on devices that are not here
 """
 
 
@@ -26,6 +29,12 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--dry_run",
         action="store_true",
         help="show parameters, memory, images/s and time of the whole run; write nothing",
+    )
+    parser.add_argument(
+        "--topology",
+        metavar="CHIP:SHAPE",
+        help="with --dry_run: compile for devices that are absent, and estimate memory, images/s "
+        "and hours on them: v5e:4x4, v6e:2x2, v4:2x2x1, v5p:2x2x2, h100:8, ...",
     )
     parser.add_argument(
         "--devices", type=int, default=0, metavar="N", help="use N devices (default: all)"
@@ -50,6 +59,8 @@ def main(args: argparse.Namespace) -> None:
     from t2igan.workdir import folder as run_folder
 
     workdir = Path(args.workdir)
+    if args.topology:
+        _use_no_accelerator(args)
     config = override.load(args.config_flags, default=run_folder.read_config(workdir))
     distributed.initialize(args.coordinator_address, args.num_processes, args.process_id)
     if config.use_compilation_cache:
@@ -57,6 +68,11 @@ def main(args: argparse.Namespace) -> None:
 
         use_compilation_cache()
     with record.every_field_known():
+        if args.topology:
+            from t2igan.training.compile_report import compile_report
+
+            print(compile_report(config, args.topology))
+            return
         if args.dry_run:
             from t2igan.training.dry_run import dry_run
 
@@ -71,6 +87,15 @@ def main(args: argparse.Namespace) -> None:
         print(_told(outcome.step, outcome.num_steps, outcome.stopped_by, workdir))
     if outcome.stopped_by == signal.SIGINT:
         sys.exit(130)
+
+
+def _use_no_accelerator(args: argparse.Namespace) -> None:
+    """Leaves this machine's own devices to whoever trains on them."""
+    if not args.dry_run:
+        raise UserError("--topology compiles and does not train: add --dry_run")
+    import jax
+
+    jax.config.update("jax_platforms", "cpu")
 
 
 def _measure(config: ConfigDict, workdir: Path) -> None:

@@ -128,7 +128,10 @@ class Experiment:
 
 
 def open_experiment(
-    config: ConfigDict, num_devices: int = 0, workdir: Path | None = None
+    config: ConfigDict,
+    num_devices: int = 0,
+    workdir: Path | None = None,
+    mesh: Mesh | None = None,
 ) -> Experiment:
     """Returns the experiment that a config describes, with its data opened.
 
@@ -136,6 +139,7 @@ def open_experiment(
       config: see configs/common.py.
       num_devices: of this process to use, where it is alone; 0 for all.
       workdir: of the run; a resumed one has its first stage in its own checkpoints.
+      mesh: of devices that are absent, to compile for; num_devices is not read then.
 
     Raises:
       UserError: a field is out of its range, the data set cannot be read, or the batch cannot be
@@ -144,7 +148,7 @@ def open_experiment(
     config_ranges.check(config)
     if not config.data.dir:
         raise UserError("no data set given: add --config.data.dir=DATASET, made by t2igan prepare")
-    mesh = _mesh(num_devices)
+    mesh = mesh or _mesh(num_devices)
     _check_batch(config.train.batch_size, mesh)
     _check_groups(config, mesh)
     dataset = open_dataset(config.data.dir)

@@ -15,6 +15,7 @@ import jax
 from t2igan.models.conv import im2col as matmul_forms
 from t2igan.models.conv import plain as plain_forms
 from t2igan.models.conv import winograd as tile_forms
+from t2igan.runtime.topologies import target_platform
 
 Upsample = Callable[[jax.Array, jax.Array], jax.Array]
 Conv = Callable[[jax.Array, jax.Array, int], jax.Array]
@@ -56,7 +57,7 @@ def upsample_form() -> str:
     # CPU: the fastest of the three at each of the StackGAN baseline's layers, by 2 to 5 times.
     # Accelerators: not measured. Four convolutions keep to what their convolution libraries are
     # best at; nine products a pixel in memory may cost more there than they save.
-    return "matmul" if jax.default_backend() == "cpu" else "four"
+    return "matmul" if target_platform() == "cpu" else "four"
 
 
 def conv_form(x_shape: Sequence[int], kernel_shape: Sequence[int], stride: int) -> str:
@@ -65,7 +66,7 @@ def conv_form(x_shape: Sequence[int], kernel_shape: Sequence[int], stride: int) 
     possible = conv_forms(x_shape, kernel_shape, stride)
     if _forced:
         return _forced if _forced in possible else "plain"
-    if jax.default_backend() != "cpu":
+    if target_platform() != "cpu":
         return "plain"  # accelerators: not measured
     if (size, stride) == (4, 2):
         wanted = "tiles" if channels >= 16 else "windows"
