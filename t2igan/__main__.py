@@ -1,4 +1,4 @@
-"""The command `t2igan VERB`, which `python -m t2igan VERB` is too."""
+"""The command `t2igan SUBCOMMAND`, which `python -m t2igan SUBCOMMAND` is too."""
 
 import sys
 

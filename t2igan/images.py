@@ -1,4 +1,4 @@
-"""ImageSet between the networks' range and what a file holds; smaller, softer, many as one."""
+"""Images: ranges, grids, downsampling and random blur."""
 
 from __future__ import annotations
 

@@ -19,6 +19,12 @@ RECIPES = {
     "stackgan2": "stackgan_stage2",
 }
 METRICS = {"memorisation": "memorization"}
+# In metrics.jsonl, there also after "validation/".
+LOGGED = {
+    "logits/wrong": "logits/mismatched",
+    "loss/downscaling": "loss/consistency",
+    "loss/enlarging": "loss/reconstruction",
+}
 
 
 @functools.cache
@@ -34,7 +40,18 @@ def field(name: str) -> str:
 
 def value(name: str, value: Any) -> Any:
     """Returns today's value of a config field, by its name of today."""
-    return RECIPES.get(value, value) if name == "recipe" and isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    if name == "checkpoint.best_metric":
+        return logged(value)
+    return RECIPES.get(value, value) if name == "recipe" else value
+
+
+def logged(name: str) -> str:
+    """Returns today's name of a number in metrics.jsonl."""
+    prefix = "validation/" if name.startswith("validation/") else ""
+    rest = name.removeprefix(prefix)
+    return prefix + LOGGED.get(rest, rest)
 
 
 def upgrade(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -53,4 +70,8 @@ def upgrade(values: Mapping[str, Any]) -> dict[str, Any]:
             fields.setdefault(new_name.partition(".")[2], fields.pop(old))
     if "recipe" in new:
         new["recipe"] = value("recipe", new["recipe"])
+    checkpoint = new.get("checkpoint")
+    if isinstance(checkpoint, dict) and "best_metric" in checkpoint:
+        best = checkpoint["best_metric"]
+        checkpoint["best_metric"] = value("checkpoint.best_metric", best)
     return new

@@ -15,9 +15,8 @@ import jax
 from input_pipeline.errors import UserError
 from input_pipeline.files import is_number, read_lines
 from t2igan import __version__
-from t2igan.config import record
-from t2igan.report import curves, sections
-from t2igan.report import images as pictures
+from t2igan.config import aliases, record
+from t2igan.report import curves, images, sections
 from t2igan.report.markup import Markup, element
 from t2igan.sampling import run as sampling
 
@@ -42,12 +41,15 @@ def make_page(workdir: Path, num: int, dataset: str | None = None) -> str:
       UserError: the run's config is damaged.
     """
     config = record.read(workdir / "config.json")
-    lines = read_lines(workdir / "metrics.jsonl")
+    lines = [
+        {aliases.logged(name): value for name, value in line.items()}
+        for line in read_lines(workdir / "metrics.jsonl")
+    ]
     run, data, missing = _open(workdir, dataset if dataset is not None else config.data.dir)
     parts = [
         sections.facts(_facts(config, lines, run)),
         _figures(run, data, config, num) if run and data else sections.no_figures(missing),
-        sections.sheets(*pictures.sheets(workdir), _sheet_captions(data, config)),
+        sections.sheets(*images.sheets(workdir), _sheet_captions(data, config)),
         sections.curves(*curves.charts(lines)),
         sections.evaluation(read_lines(workdir / "evaluation.jsonl")),
         sections.config(record.fields(config)),
@@ -65,22 +67,22 @@ def _open(workdir: Path, folder: str) -> tuple[sampling.Run | None, Dataset | No
     except UserError as error:
         return None, None, str(error)
     try:
-        return run, pictures.open_data(folder, run), ""
+        return run, images.open_data(folder, run), ""
     except UserError as error:
         return run, None, str(error)
 
 
 def _figures(run: sampling.Run, data: Dataset, config: ConfigDict, num: int) -> Markup:
     try:
-        split = pictures.held_out_split(data, config.data)
-        return sections.figures(pictures.make_pairs(run, data, split, num), run.image_size)
+        split = images.held_out_split(data, config.data)
+        return sections.figures(images.make_pairs(run, data, split, num), run.image_size)
     except UserError as error:
         return sections.no_figures(str(error))
 
 
 def _sheet_captions(data: Dataset | None, config: ConfigDict) -> list[str]:
     try:
-        return pictures.sheet_captions(data, config) if data else []
+        return images.sheet_captions(data, config) if data else []
     except UserError:
         return []
 

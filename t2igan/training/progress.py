@@ -66,7 +66,7 @@ class StepReports:
         self._bar.close()
 
     def waiting(self) -> AbstractContextManager[None]:
-        """Returns what is done in the block counts as waiting for the input."""
+        """Counts what is done in the block as waiting for the input."""
         return self._clock.waiting()
 
     def add(self, step: int, metrics: Mapping[str, jax.Array]) -> None:

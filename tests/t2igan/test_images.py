@@ -1,4 +1,4 @@
-"""ImageSet to and from the networks' range, blurred, and many as one."""
+"""Images to and from the networks' range, blurred, and many as one."""
 
 import jax
 import jax.numpy as jnp

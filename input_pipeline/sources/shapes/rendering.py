@@ -1,4 +1,4 @@
-"""ImageSet of one object, drawn from signed distances: antialiased at any size, no drawing library.
+"""Images of one object, rendered from signed distances: antialiased at any size.
 
 Lengths are fractions of the picture's side; angles are radians; y points down. The ranges below
 keep every attribute unambiguous: sizes differ by at least 1.45 in radius, places by at least 0.13

@@ -105,7 +105,7 @@ def blocks(count: int) -> Iterator[slice]:
 
 
 def generated(captions: ImageSet, generate: Generate, about: dict[str, Any]) -> ImageSet:
-    """ImageSet made for the captions of others, the i-th with noise i.
+    """Returns images generated for the captions of another set, the i-th with noise i.
 
     Args:
       captions: what to draw for.

@@ -16,7 +16,7 @@ from input_pipeline.errors import UserError
 
 NETWORKS = ("lite0", "inception")
 BATCH = 64
-# ImageSet that go through a network together on a CPU: more, and the first layers' maps no longer
+# Images that go through a network together on a CPU: more, and the first layers' maps no longer
 # fit its caches.
 CPU_ROWS = 2
 

@@ -13,7 +13,7 @@ NOT_USED_IN_MAKING_IT = 20_261_107
 
 
 def _sample(size: int, count: int, split: str = "test") -> tuple[np.ndarray, np.ndarray]:
-    """ImageSet uint8 [count, size, size, 3] and their attributes [count, 5]."""
+    """Images uint8 [count, size, size, 3] and their attributes [count, 5]."""
     source = ShapesSource(100 * count, size, NOT_USED_IN_MAKING_IT)
     images = np.stack([example.image for example in source.examples(split, 0, count)])
     return images, np.array([source.attributes(split, index) for index in range(count)])

@@ -15,7 +15,7 @@ COLORS = {"red": (220, 30, 30), "blue": (30, 30, 220), "green": (30, 200, 30)}
 
 
 class Source:
-    """ImageSet of one color and noise, each with two captions that name the color."""
+    """Images of one color and noise, each with two captions that name the color."""
 
     def __init__(self, count, seed, whole):
         self.count, self.seed = count, seed
