@@ -67,7 +67,10 @@ class CompiledStep:
 
     @property
     def roofline_seconds(self) -> float:
-        """Returns a time below which no step can be: the longer of the two."""
+        """Returns the longer of the two, as if each hid the other.
+
+        No strict bound: values that stay in the chip's own memory or cache are counted as moved.
+        """
         return max(self.arithmetic_seconds, self.memory_seconds)
 
     @property

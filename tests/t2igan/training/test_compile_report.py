@@ -29,7 +29,7 @@ def step(**changed):
     return CompiledStep(**(fields | changed))
 
 
-def test_no_step_is_quicker_than_its_arithmetic_nor_its_memory_traffic():
+def test_the_roofline_is_the_longer_of_arithmetic_and_memory_traffic():
     assert step().roofline_seconds == pytest.approx(0.005)
     assert step(flops=197e12 * 0.006).roofline_seconds == pytest.approx(0.006)
 
