@@ -144,6 +144,17 @@ FIELDS = {
         2.0, "dfgan: of the matching-aware gradient penalty; 0 = off"
     ),
     "loss.matching_gp_power": Field(6.0, "of the gradient's norm in it"),
+    # Losses: diversity, for every recipe.
+    "loss.diversity_weight": _not_negative(
+        0.0,
+        "of the diversity loss: each caption of a step is drawn twice, and the two images shall "
+        "differ; 0 = off",
+    ),
+    "loss.diversity_target": _not_negative(
+        0.75,
+        "distance of the two images, as a share of the distance between images of different "
+        "captions, from which they cost nothing",
+    ),
     # Losses: second stages.
     "loss.consistency_weight": _not_negative(
         0.0,
@@ -299,4 +310,20 @@ def small_networks(config: ConfigDict) -> ConfigDict:
     config.ema.decay = 0.998
     config.train.batch_size = 16
     config.health.every = 500
+    return config
+
+
+def projected(config: ConfigDict) -> ConfigDict:
+    """Returns the config with a projected discriminator for small sets of photographs."""
+    config = small_networks(config)
+    config.recipe = "projected_gan"
+    config.data.flip = True  # doubles a small set; its captions seldom say left or right
+    config.model.gf_dim = 24
+    config.model.df_dim = 32
+    config.model.mbstd_group_size = 4  # without it few images come back for many captions
+    config.model.z_dim = 32
+    config.model.text_encoder = "sentence+attention"
+    config.loss.contrastive_weight = 0.2  # at 1, as for shapes, images lose their realism
+    config.augment.policy = "translation,color,cutout"
+    config.optimizer.g_learning_rate = 5e-4
     return config

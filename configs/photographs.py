@@ -20,17 +20,7 @@ from configs import common
 
 def get_config() -> ConfigDict:
     """Returns a projected discriminator, augmentation and sentence embeddings."""
-    config = common.small_networks(common.get_config())
-    config.recipe = "projected_gan"
-    config.data.flip = True  # doubles a small set; its captions seldom say left or right
-    config.model.gf_dim = 24
-    config.model.df_dim = 32
-    config.model.mbstd_group_size = 4  # without it few images come back for many captions
-    config.model.z_dim = 32
-    config.model.text_encoder = "sentence+attention"
-    config.loss.contrastive_weight = 0.2  # at 1, as for shapes, images lose their realism
-    config.augment.policy = "translation,color,cutout"
-    config.optimizer.g_learning_rate = 5e-4
+    config = common.projected(common.get_config())
     config.train.steps = 2000
     config.train.sample_every = 500
     config.train.validate_every = 1000

@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 
 from input_pipeline.errors import UserError
 from t2igan.config import aliases
+from t2igan.config.files import table
 
 
 def fields(config: ConfigDict) -> dict[str, Any]:
@@ -26,8 +27,17 @@ def to_json(config: ConfigDict) -> str:
 
 
 def locked(values: Mapping[str, Any]) -> ConfigDict:
-    """Returns a locked config of nested values, which may be of an earlier version."""
-    return ConfigDict(aliases.upgrade(values)).lock()
+    """Returns a locked config of nested values, which may be of an earlier version.
+
+    A field that came later has its default, which is what was done before there was the field.
+    """
+    config = ConfigDict(aliases.upgrade(values))
+    for name, field in table().items():
+        group, _, leaf = name.rpartition(".")
+        inside = config.get(group) if group else config
+        if isinstance(inside, ConfigDict) and leaf not in inside:
+            inside[leaf] = field.default
+    return config.lock()
 
 
 def from_json(text: str, origin: str = "config.json") -> ConfigDict:

@@ -10,11 +10,11 @@ import numpy as np
 
 from input_pipeline.errors import UserError
 from input_pipeline.sources.shapes.attributes import NAMES
-from input_pipeline.sources.shapes.captions import attributes_of
 from t2igan.metrics.engine import image_sets
 from t2igan.metrics.engine.context import Context
 from t2igan.metrics.engine.matching import shuffled
 from t2igan.metrics.engine.result import Estimate, Result
+from t2igan.metrics.features.shapes_oracle import asked_attributes
 from t2igan.metrics.statistics.bootstrap import mean_interval
 
 READERS = ("shapes_oracle",)
@@ -24,14 +24,14 @@ HELD_OUT = "compositions"
 def require(context: Context) -> None:
     """Raises a UserError where the captions name no attributes of shapes."""
     codes = context.image_set("fake").codes
-    if codes is None or (_asked(context, codes) < 0).all():
+    if codes is None or (asked_attributes(context.dataset.vocabulary, codes) < 0).all():
         raise UserError("shapes_accuracy reads rendered shapes: no caption here names one")
 
 
 def measure(context: Context) -> list[Result]:
     """`accuracy_shape`, ..., `accuracy_all`, also with `_compositions`; higher is better."""
     fake = context.image_set("fake")
-    asked = _asked(context, fake.codes)
+    asked = asked_attributes(context.dataset.vocabulary, fake.codes)
     references = {}
     if fake.partners is not None:
         for label, population in (("real", "real"), ("blurred", "real_blurred")):
@@ -52,7 +52,7 @@ def _held_out(context: Context) -> list[Result]:
     real = image_sets.of_split(dataset, HELD_OUT, HELD_OUT, seed=context.seed)
     context.sets[HELD_OUT] = real
     context.sets["fake/" + HELD_OUT] = image_sets.generated(real, generate, {})
-    asked = _asked(context, real.codes)
+    asked = asked_attributes(context.dataset.vocabulary, real.codes)
     found = {
         label: _right(context, population, asked, paired=False)
         for label, population in (("fake", "fake/" + HELD_OUT), ("real", HELD_OUT))
@@ -60,13 +60,6 @@ def _held_out(context: Context) -> list[Result]:
     about = context.provenance("shapes_oracle", HELD_OUT, caption_split=HELD_OUT)
     about["pictures"]["fake"] = real.count
     return _results(context, "_" + HELD_OUT, found.pop("fake"), found, about)
-
-
-def _asked(context: Context, codes: np.ndarray) -> np.ndarray:
-    """[n, 5] what captions ask for; -1 where they do not say."""
-    vocabulary = context.dataset.vocabulary
-    rows = (attributes_of(vocabulary.decode(row)) for row in codes)
-    return np.array([[-1 if value is None else value for value in row] for row in rows])
 
 
 def _right(

@@ -16,8 +16,11 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
+from input_pipeline.errors import UserError
 from t2igan.losses import gradient_penalties
+from t2igan.losses.diversity import diversity, first_of_pair
 from t2igan.models.text import Text
+from t2igan.runtime.device import AXIS
 
 Variables = Mapping[str, Any]
 Metrics = dict[str, jax.Array]
@@ -89,6 +92,9 @@ class Recipe(abc.ABC):
       r1_weight: twice the weight of the gradient penalty on real images.
       r2_weight: the same on generated images.
       penalty_form: of both, see `gradient_penalties.zero_centred`.
+      diversity_weight: of the diversity loss; where it is not 0, two generated images after
+        another are of one caption, the first one's.
+      diversity_target: of that loss, see `losses.diversity`.
       text_inputs: what of a caption the networks read: "codes", and "sentence" or not.
       extra_negatives: captions a step over all replicas of `Batch.extra_negatives`.
       d_warmup_steps: first steps of a run, in which `d_warmup_loss` alone is learned.
@@ -101,6 +107,8 @@ class Recipe(abc.ABC):
     r1_weight: float = 0.0
     r2_weight: float = 0.0
     penalty_form: str = "exact"
+    diversity_weight: float = 0.0
+    diversity_target: float = 0.75
     text_inputs: tuple[str, ...] = ("codes",)
     extra_negatives: int = 0
     d_warmup_steps: int = 0
@@ -136,7 +144,42 @@ class Recipe(abc.ABC):
           batch: its captions are generated for.
           noise: what `noise_dims` names.
         """
-        return generator(batch.text, noise)
+        return generator(self.in_pairs(batch.text), noise)
+
+    def in_pairs(self, x: Any) -> Any:
+        """Returns what belongs to each generated image, of what belongs to each caption [B, ...].
+
+        The same, unless the diversity loss has two images drawn of a caption.
+        """
+        if not self.diversity_weight:
+            return x
+        return jax.tree.map(lambda rows: rows[first_of_pair(rows.shape[0])], x)
+
+    def with_diversity(
+        self, loss: jax.Array, metrics: Metrics, features: Any
+    ) -> tuple[jax.Array, Metrics]:
+        """Returns the generator's loss and metrics with the diversity loss, where it is on.
+
+        Args:
+          loss: [] without it.
+          metrics: its parts.
+          features: of the generated images, what the discriminator's `image_features` returned:
+            an array [B, ...], or several, of which the last is compared.
+
+        Raises:
+          UserError: a single image on a device: no pair.
+        """
+        if not self.diversity_weight:
+            return loss, metrics
+        last = jax.tree.leaves(features)[-1]
+        if last.shape[0] < 2:
+            raise UserError(
+                "loss.diversity_weight compares two images of a caption, and each device has one "
+                "image: raise train.batch_size or set loss.diversity_weight=0"
+            )
+        term, distance = diversity(last, self.diversity_target, AXIS)
+        parts = {"loss/diversity": term, "diversity/pairs": distance}
+        return loss + self.diversity_weight * term, metrics | parts
 
     def image_terms(self, generated: Generated, image: jax.Array) -> Metrics:
         """Returns weighted terms of the generator's loss that do not involve the discriminator.
@@ -194,4 +237,6 @@ def shared_options(config: Any) -> dict[str, Any]:
         "r1_weight": config.loss.r1_weight,
         "r2_weight": config.loss.r2_weight,
         "penalty_form": config.loss.penalty_form,
+        "diversity_weight": config.loss.diversity_weight,
+        "diversity_target": config.loss.diversity_target,
     }

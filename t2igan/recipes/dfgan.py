@@ -60,7 +60,7 @@ class DFGAN(Recipe):
         mismatched_text = discriminator(batch.mismatched_text, method="encode")
         real = discriminator(real_features, text, method="judge")
         mismatched = discriminator(real_features, mismatched_text, method="judge")
-        fake = discriminator(fake_features, text, method="judge")
+        fake = discriminator(fake_features, self.in_pairs(text), method="judge")
         loss = losses.hinge_discriminator(real, mismatched, fake, self.mismatch_weight)
         metrics = mean_logits(real=real, mismatched=mismatched, fake=fake)
         extra, parts = self._contrastive(discriminator, real_features, text, batch, "d")
@@ -71,9 +71,11 @@ class DFGAN(Recipe):
     ) -> tuple[jax.Array, Metrics]:
         features = discriminator(generated["image"], method="image_features")
         text = discriminator(batch.text, method="encode")
-        adversarial = -jnp.mean(discriminator(features, text, method="judge"))
-        extra, parts = self._contrastive(discriminator, features, text, batch, "g")
-        return adversarial + extra, {"loss/g_adversarial": adversarial} | parts
+        paired = self.in_pairs(text)
+        adversarial = -jnp.mean(discriminator(features, paired, method="judge"))
+        extra, parts = self._contrastive_of_pairs(discriminator, features, paired, batch)
+        parts = {"loss/g_adversarial": adversarial} | parts
+        return self.with_diversity(adversarial + extra, parts, features)
 
     def d_warmup_loss(self, discriminator: Network, batch: Batch) -> tuple[jax.Array, Metrics]:
         features = discriminator(batch.image, method="image_features")
@@ -92,6 +94,27 @@ class DFGAN(Recipe):
         text = discriminator(batch.text, method="encode")
         penalty = gradient_penalties.matching_aware(logits, batch.image, text, self.gp_power)
         return found | {"loss/matching_gp": self.gp_weight * penalty}
+
+    def _contrastive_of_pairs(
+        self, discriminator: Network, features: Any, text: jax.Array, batch: Batch
+    ) -> tuple[jax.Array, Metrics]:
+        """Returns the generator's term: each of a pair's images among those of other captions.
+
+        A pair has one caption: neither image may count as a wrong answer to the other's.
+        """
+        if not self.diversity_weight:
+            return self._contrastive(discriminator, features, text, batch, "g")
+        halves = [
+            self._contrastive(
+                discriminator,
+                jax.tree.map(lambda rows, start=start: rows[start::2], features),
+                text[start::2],
+                batch,
+                "g",
+            )
+            for start in (0, 1)
+        ]
+        return jax.tree.map(lambda one, other: 0.5 * (one + other), *halves)
 
     def _contrastive(
         self,

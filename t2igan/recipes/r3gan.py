@@ -43,7 +43,7 @@ class R3GAN(Recipe):
         mismatched_text = discriminator(batch.mismatched_text, method="encode")
         real = discriminator(real_features, text, method="judge")
         mismatched = discriminator(real_features, mismatched_text, method="judge")
-        fake = discriminator(generated["image"], batch.text)
+        fake = discriminator(generated["image"], self.in_pairs(batch.text))
         mismatch = losses.relativistic(real, mismatched)
         loss = losses.relativistic(real, fake) + self.mismatch_weight * mismatch
         return loss, mean_logits(real=real, mismatched=mismatched, fake=fake) | {
@@ -54,8 +54,10 @@ class R3GAN(Recipe):
         self, discriminator: Network, generated: Generated, batch: Batch
     ) -> tuple[jax.Array, Metrics]:
         real = discriminator(batch.image, batch.text)
-        fake = discriminator(generated["image"], batch.text)
-        return losses.relativistic(fake, real), {}
+        features = discriminator(generated["image"], method="image_features")
+        text = discriminator(self.in_pairs(batch.text), method="encode")
+        fake = discriminator(features, text, method="judge")
+        return self.with_diversity(losses.relativistic(fake, real), {}, features)
 
 
 def build(config: Any, image_size: int) -> R3GAN:

@@ -47,18 +47,19 @@ class StackGAN(Recipe):
         fake_features = discriminator(generated["image"], method="image_features")
         real = discriminator(real_features, batch.text, method="judge")
         mismatched = discriminator(real_features, batch.mismatched_text, method="judge")
-        fake = discriminator(fake_features, batch.text, method="judge")
+        fake = discriminator(fake_features, self.in_pairs(batch.text), method="judge")
         loss = losses.matching_aware_discriminator(real, mismatched, fake, self.real_target)
         return loss, mean_logits(real=real, mismatched=mismatched, fake=fake)
 
     def g_loss(
         self, discriminator: Network, generated: Generated, batch: Batch
     ) -> tuple[jax.Array, Metrics]:
-        logits = discriminator(generated["image"], batch.text)
+        features = discriminator(generated["image"], method="image_features")
+        logits = discriminator(features, self.in_pairs(batch.text), method="judge")
         adversarial = losses.binary_cross_entropy(logits, self.generator_target)
         kl = losses.kl_to_standard_normal(generated["mu"], generated["log_sigma"])
         parts = {"loss/g_adversarial": adversarial, "loss/kl": kl}
-        return adversarial + self.kl_weight * kl, parts
+        return self.with_diversity(adversarial + self.kl_weight * kl, parts, features)
 
 
 def build(config: Any, image_size: int) -> StackGAN:

@@ -32,6 +32,11 @@ CLEAR_MATCH = 0.01  # by which it beats the best of another shape
 SIDE_REACH = (0.12, 0.36)  # of a side place from the middle; the first also parts side and centre
 SIZE_EDGES = (0.085, 0.154, 0.26)  # radius: small between the first two, large after
 
+# In the order of SHAPES: turns by 1 / the first number leave the shape as it is (0: every turn
+# does; a heart has none, but a third moment), and the phase of that moment without a turn.
+_UP, _DOWN = np.pi / 2, -np.pi / 2  # y points down
+_SYMMETRY = ((0, 0.0), (4, np.pi), (3, _UP), (5, _DOWN), (3, _DOWN), (4, 0.0), (0, 0.0))
+
 
 def read(images: np.ndarray) -> np.ndarray:
     """Indices of shape, color, size, place and background, int64 [B, 5]; -1 is none.
@@ -44,6 +49,49 @@ def read(images: np.ndarray) -> np.ndarray:
         raise ValueError(f"images must be uint8 [B, S, S, 3], not {images.dtype} {images.shape}")
     parts = [_read_chunk(_shrink(images[at : at + CHUNK])) for at in range(0, len(images), CHUNK)]
     return np.concatenate(parts) if parts else np.zeros((0, 5), np.int64)
+
+
+def measure(images: np.ndarray) -> dict[str, np.ndarray]:
+    """Position, size, angle and color of each image's object, as numbers.
+
+    Args:
+      images: uint8 [B, S, S, 3], S at least 32.
+
+    Returns:
+      float64 `position` [B, 2] (x, y in sides of the image), `size` [B, 1] (square root of the
+      area, in sides), `angle` [B, 1] (radians; nan for circles and rings) and `color` [B, 3] (Lab).
+      Rows are nan where `read` finds no clear object.
+    """
+    parts = [
+        _measure_chunk(_shrink(images[at : at + CHUNK])) for at in range(0, len(images), CHUNK)
+    ]
+    found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    shape = read(images)[:, 0]
+    found["angle"] = found["angle"][np.arange(len(shape)), shape][:, None]
+    for rows in found.values():
+        rows[shape < 0] = np.nan
+    return found
+
+
+def _measure_chunk(images: np.ndarray) -> dict[str, np.ndarray]:
+    rgb, alpha, _ = _object(images, _background(images)[0])
+    area, x, y = _moments(alpha)
+    return {
+        "position": np.stack([x, y], axis=-1).astype(np.float64),
+        "size": np.sqrt(area)[:, None].astype(np.float64),
+        "angle": np.stack([_angle(alpha, x, y, *symmetry) for symmetry in _SYMMETRY], axis=-1),
+        "color": _lab(rgb),
+    }
+
+
+def _angle(alpha: np.ndarray, x: np.ndarray, y: np.ndarray, folds: int, phase: float) -> np.ndarray:
+    """[B] turn of a shape that looks the same after a turn by 1 / folds; nan for 0 folds."""
+    if not folds:
+        return np.full(len(alpha), np.nan)
+    at = (np.arange(alpha.shape[1]) + 0.5) / alpha.shape[1]
+    from_centre = (at - x[:, None])[:, None, :] + 1j * (at - y[:, None])[:, :, None]
+    turned = np.sum(alpha * from_centre**folds, axis=(1, 2))
+    return np.angle(turned * np.exp(-1j * phase)) / folds
 
 
 def _shrink(images: np.ndarray) -> np.ndarray:

@@ -9,6 +9,8 @@ import numpy as np
 
 from input_pipeline.sources.shapes import oracle
 from input_pipeline.sources.shapes.attributes import NAMES
+from input_pipeline.sources.shapes.captions import attributes_of
+from input_pipeline.text.vocabulary import Vocabulary
 
 
 class ShapesOracle:
@@ -24,3 +26,9 @@ class ShapesOracle:
         """Yields [B, 5] indices into the attributes' names, of each batch."""
         for batch in images:
             yield oracle.read(batch).astype(np.float32)
+
+
+def asked_attributes(vocabulary: Vocabulary, codes: np.ndarray) -> np.ndarray:
+    """Returns [n, 5] what captions [n, L] ask for; -1 where they do not say."""
+    rows = (attributes_of(vocabulary.decode(row)) for row in codes)
+    return np.array([[-1 if value is None else value for value in row] for row in rows])

@@ -106,8 +106,23 @@ def test_a_blind_model_shows_no_gap_and_no_text_variance(evaluate):
     seeing, unseeing = (evaluate(["variance"], model) for model in (good, blind))
     assert seeing["text_variance_lite0"].estimate.value > 0.9
     assert unseeing["text_variance_lite0"].estimate.value < 0.05
-    total = sum(result.estimate.value for result in seeing.values())
-    assert total == pytest.approx(1.0)
+    for name in ("lite0", "pixels"):
+        shares = [seeing[f"{part}_variance_{name}"].estimate.value for part in ("text", "noise")]
+        assert sum(shares) == pytest.approx(1.0)
+
+
+def test_diversity_is_the_noises_share_beside_what_captions_leave_open(evaluate, dataset):
+    dataset.splits["test"] = 400
+    found = evaluate(["variance"], good)
+    for name in ("lite0", "pixels"):
+        share, open_share = (
+            found[f"noise_variance_{name}"].estimate.value,
+            found[f"noise_variance_{name}"].references["real"].value,
+        )
+        assert found[f"diversity_{name}"].estimate.value == pytest.approx(share / open_share)
+    # The good model draws as the data set does: of the caption's color, with new noise.
+    assert found["diversity_lite0"].estimate.value == pytest.approx(1.0, abs=0.25)
+    assert found["diversity_pixels"].estimate.value == pytest.approx(1.0, abs=0.25)
 
 
 def test_copies_of_training_images_are_seen_and_shown(evaluate, dataset, tmp_path):

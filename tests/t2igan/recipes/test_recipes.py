@@ -12,6 +12,7 @@ from configs.common import get_config
 from input_pipeline.errors import UserError
 from t2igan.backbones import lite_weights
 from t2igan.recipes import registry
+from t2igan.recipes.base import Batch
 from t2igan.runtime.sharding import replicate
 from t2igan.training.compile import make_train_step
 from t2igan.training.optimizers import make_optimizers
@@ -24,6 +25,7 @@ SWITCHED_ON = {
     "loss.contrastive_weight": 0.2,
     "augment.policy": "translation,color,cutout",
     "model.mbstd_group_size": 2,
+    "loss.diversity_weight": 1.0,
 }
 
 
@@ -151,3 +153,23 @@ def test_values_out_of_range_get_one_line(field, value, message):
 def test_image_sizes_that_no_recipe_can_make():
     with pytest.raises(UserError, match="image_size 48"):
         registry.build(small_config("stackgan"), 48)
+
+
+@pytest.mark.parametrize("recipe", ["stackgan", "dfgan", "r3gan", "contrastive"])
+def test_the_diversity_loss_draws_each_caption_twice(recipe):
+    built = registry.build(small_config(recipe, **{"loss.diversity_weight": 1.0}), SIZE)
+    drawn = []
+
+    def generator(text, noise):
+        drawn.append((text["codes"], noise))
+        return {}
+
+    batch = Batch(None, {"codes": np.arange(6)[:, None]}, None, None)
+    built.generate(generator, batch, "noise")
+    [(codes, noise)] = drawn
+    assert codes[:, 0].tolist() == [0, 0, 2, 2, 4, 4]
+    assert noise == "noise"
+    plain = registry.build(small_config(recipe), SIZE)
+    assert plain.in_pairs(batch.text) is batch.text
+    _, [metrics] = run(small_config(recipe, **{"loss.diversity_weight": 1.0}))
+    assert 0 < metrics["diversity/pairs"] < 2
