@@ -24,3 +24,16 @@ def did_you_mean(name: str, names: Iterable[str], cutoff: float = 0.6) -> str:
     """
     matches = difflib.get_close_matches(name, list(names), n=1, cutoff=cutoff)
     return f"; did you mean {matches[0]}?" if matches else ""
+
+
+def printable(text: str) -> str:
+    """Returns a text with what a terminal would obey, or cannot show, escaped.
+
+    Names in data and files are anybody's: an escape sequence in one could rewrite the screen.
+    """
+    return "".join(
+        letter
+        if letter.isprintable() or letter == "\n"
+        else letter.encode("unicode_escape").decode()
+        for letter in text
+    )

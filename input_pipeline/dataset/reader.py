@@ -13,7 +13,7 @@ from typing import Any, SupportsIndex
 import numpy as np
 from array_record.python import array_record_module
 
-from input_pipeline.dataset.records import Record, decode
+from input_pipeline.dataset.records import Record, decode, decode_texts
 from input_pipeline.errors import UserError
 
 # Reading ahead is of no use to records in random order.
@@ -115,6 +115,27 @@ class ShardReader:
         """Returns the same without the images."""
         found = self.__getitems__(indices)
         return {name: found[name] for name in found if name not in ("key", "image")}
+
+    def written(self, indices: Sequence[int] | np.ndarray) -> list[tuple[str, ...]]:
+        """Returns the captions of records as they were written; () where only codes are known.
+
+        Raises:
+          IndexError: an index is not in 0 to len - 1.
+          UserError: a record is damaged.
+        """
+        found: list[tuple[str, ...]] = []
+        for index in map(operator.index, indices):
+            if not 0 <= index < len(self):
+                raise IndexError(f"an index is outside 0 to {len(self) - 1}")
+            place = index + self._start
+            shard = int(np.searchsorted(self._ends, place, side="right"))
+            first = int(self._ends[shard]) - self._shards[shard].num_records
+            try:
+                [data] = self._reader(shard).read([place - first])
+                found.append(decode_texts(data))
+            except (RuntimeError, ValueError, OSError, IndexError) as error:
+                raise _damaged(self._shards[shard].path, error) from error
+        return found
 
     def _read(self, indices: np.ndarray) -> Iterator[tuple[int, Record]]:
         """Row and record of each index, shard by shard."""

@@ -23,18 +23,22 @@ class Record:
       image: uint8 [S, S, 3] RGB.
       captions: uint16 [n, L] word codes, n >= 1.
       sentences: float16 [n, E] embedding of each caption, or None where there is no encoder.
+      texts: the n captions as they were written, or None where only codes are known.
     """
 
     key: str
     image: np.ndarray
     captions: np.ndarray
     sentences: np.ndarray | None = None
+    texts: tuple[str, ...] | None = None
 
     def example(self) -> dict[str, Any]:
         """Returns the record as TFDS encodes it (`shards.features`)."""
         captions = np.ascontiguousarray(self.captions, CODE_DTYPE)
         image = np.ascontiguousarray(self.image)
-        found = {"key": self.key, "image": image, "captions": captions}
+        found: dict[str, Any] = {"key": self.key, "image": image, "captions": captions}
+        if self.texts is not None:
+            found["texts"] = list(self.texts)
         if self.sentences is not None:
             found["sentences"] = np.ascontiguousarray(self.sentences, SENTENCE_DTYPE)
         return found
@@ -46,6 +50,20 @@ def _example_class() -> Any:
     from tensorflow_datasets.proto import tf_example_pb2
 
     return tf_example_pb2.Example
+
+
+def decode_texts(data: bytes) -> tuple[str, ...]:
+    """Returns the captions of a shard's bytes as they were written; () where it has codes alone.
+
+    Raises:
+      ValueError: the bytes are no record.
+    """
+    try:
+        feature = _example_class().FromString(data).features.feature
+    except _decode_error() as error:
+        raise ValueError(f"not a record: {error}") from error
+    values = feature["texts"].bytes_list.value if "texts" in feature else ()
+    return tuple(value.decode("utf-8", "replace") for value in values)
 
 
 def decode(data: bytes, image_size: int, caption_length: int, sentence_dim: int = 0) -> Record:

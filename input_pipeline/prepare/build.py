@@ -8,6 +8,7 @@ import dataclasses
 import importlib
 import os
 import pkgutil
+import shutil
 import signal
 import threading
 from collections.abc import Iterator, Mapping
@@ -20,15 +21,18 @@ from input_pipeline.dataset import folder as dataset_folder
 from input_pipeline.errors import UserError, did_you_mean
 from input_pipeline.extensions import import_extension, is_extension
 from input_pipeline.prepare import options as choices
+from input_pipeline.prepare.limit import limited
 from input_pipeline.prepare.options import PrepareOptions
 from input_pipeline.prepare.splits import plan
+from input_pipeline.readers.file_names import FileNames
+from input_pipeline.sources.base import Source
 from input_pipeline.text.sentence_encoders import Identity
 
 if TYPE_CHECKING:
     from input_pipeline.prepare.convert import Conversion
     from input_pipeline.prepare.write import Counts
 
-_NOT_SOURCES = ("base",)
+_NOT_SOURCES = ("base", "files")
 
 
 def source_names() -> list[str]:
@@ -83,6 +87,7 @@ def prepare(options: PrepareOptions) -> dict[str, Any]:
     with _terminated_cleanly(), dataset_folder.building(out, options.overwrite) as folder:
         encoder = choices.sentence_encoder(options)
         source = source_module(options.source).open_source(options.flags_of_source())
+        source = limited(source, options.max_images)
         division = choices.division(options, source)
         vocabulary = choices.vocabulary(options, source, division)
         table, missing = choices.word_vectors(options, vocabulary)
@@ -95,11 +100,14 @@ def prepare(options: PrepareOptions) -> dict[str, Any]:
             shard_size=choices.shard_size(options),
             workers=options.workers or _processors(),
         )
-        _refuse_nothing(counts)
+        notes = list(_notes(source, counts))
+        _refuse_nothing(counts, notes, folder, out)
         report = _report(options, conversion, counts)
         report["word_vectors"] = _word_vector_report(options, table.shape[1], missing)
         if encoder is not None:
             report["sentence_encoder"] = encoder.identity.to_json()
+        report["raw_captions"] = source.vocabulary is None
+        report["notes"] = notes
         return dataset_folder.finish(folder, vocabulary.to_json(), table, report)
 
 
@@ -114,11 +122,18 @@ def _check(options: PrepareOptions) -> None:
         "seed": (0, 2**63),
         "workers": (1, 1024),
         "shard_size": (1, 100_000),
+        "max_images": (1, 2**40),
     }
     for flag, (low, high) in ranges.items():
         value = getattr(options, flag)
         if value is not None and not low <= value <= high:
             raise UserError(f"--{flag}={value}: {low} to {high} are allowed")
+    if options.image_size & (options.image_size - 1):
+        lower = 1 << (options.image_size.bit_length() - 1)
+        raise UserError(
+            f"--image_size={options.image_size}: the networks take 4 times a power of two; give "
+            f"{lower} or {2 * lower}"
+        )
     if options.resize not in ("squash", "center_crop"):
         raise UserError(f"--resize={options.resize}: squash and center_crop are allowed")
     if options.word_vectors and options.word_vector_dim:
@@ -148,13 +163,38 @@ def _processors() -> int:
     return os.cpu_count() or 1
 
 
-def _refuse_nothing(counts: Counts) -> None:
+def _notes(source: Source, counts: Counts) -> Iterator[str]:
+    """What a source says of its data; of one that says nothing, where a missing file was sought."""
+    if hasattr(source, "notes"):
+        yield from source.notes()
+    elif counts.rejected["missing"]:
+        examples = (
+            example.image
+            for split, number in source.splits().items()
+            for example in source.examples(split, 0, number)
+        )
+        missing = (image for image in examples if isinstance(image, Path) and not image.is_file())
+        if (first := next(missing, None)) is not None and first.parent.is_dir():
+            near = FileNames(first.parent).nearest(first.name)
+            there = f"the nearest file there is {near!r}" if near else "the folder has no image"
+            yield f"missing: e.g. {first}; {there}"
+            if hint := getattr(source, "missing_hint", ""):
+                yield hint
+
+
+def _refuse_nothing(counts: Counts, notes: list[str], folder: Path, out: Path) -> None:
     if counts.examples["train"]:
         return
     where = "for the split train" if counts.examples else "at all"
+    kept = out.resolve().with_name(out.name + ".rejected.csv")
+    counts.flush()
+    shutil.copyfile(folder / dataset_folder.REJECTED, kept)
+    said = "; ".join(notes) or (
+        "check the folder of the images and that its files belong to the captions"
+    )
     raise UserError(
-        f"no image can be used {where}: rejected {counts.rejected_text() or 'none'}; check the "
-        "folder of the images and that its files belong to the captions"
+        f"no image can be used {where}: rejected {counts.rejected_text() or 'none'}; {said}; "
+        f"{kept} lists them"
     )
 
 
@@ -163,6 +203,13 @@ def _report(options: PrepareOptions, conversion: Conversion, counts: Counts) -> 
         "examples": counts.examples.total(),
         "captions": counts.captions.total(),
         "rejected": dict(counts.rejected.most_common()),
+        "rejected_rows": dict(counts.bad_rows.most_common()),
+        "captions_cut": counts.cut,
+        "longest_caption": counts.longest,
+        "captions_by_character": counts.unspaced,
+        "words": counts.words,
+        "words_without_code": counts.unknown_words,
+        "most_frequent_without_code": dict(counts.unknown.most_common(10)),
         "splits": {
             name: {"examples": count, "captions": counts.captions[name]}
             for name, count in counts.examples.items()
@@ -186,6 +233,7 @@ def summary(options: PrepareOptions, report: dict[str, Any]) -> str:
     """Returns what a report says, in a few lines."""
     splits = ", ".join(f"{name} {size['examples']:,}" for name, size in report["splits"].items())
     rejected = ", ".join(f"{count:,} {reason}" for reason, count in report["rejected"].items())
+    rows = ", ".join(f"{count:,} {reason}" for reason, count in report["rejected_rows"].items())
     size = report["image_size"]
     encoder = report.get("sentence_encoder")
     sentences = [f"sentences: {Identity.from_json(encoder)}"] if encoder else []
@@ -194,11 +242,33 @@ def summary(options: PrepareOptions, report: dict[str, Any]) -> str:
             f"{options.out}: {report['examples']:,} images of {size}x{size} pixels ({splits}), "
             f"{report['captions']:,} captions",
             f"rejected: {rejected + ' (rejected.csv lists them)' if rejected else 'none'}",
+            *([f"rows and captions left out: {rows} (rejected.csv lists them)"] if rows else []),
             f"words: {report['vocab_size']:,}, the special ones included; "
             + _word_vector_summary(report["word_vectors"]),
             *sentences,
+            *_caption_lines(report),
+            *report["notes"],
         ]
     )
+
+
+def _caption_lines(report: dict[str, Any]) -> Iterator[str]:
+    """What captions have lost: nothing is lost in silence."""
+    if cut := report["captions_cut"]:
+        share = 100 * cut / report["captions"]
+        yield (
+            f"captions cut: {cut:,} ({share:.1f} %) have more than {report['caption_length'] - 2} "
+            f"words; --caption_length={report['longest_caption'] + 2} would cut none"
+        )
+    if unknown := report["words_without_code"]:
+        frequent = ", ".join(report["most_frequent_without_code"])
+        share = 100 * unknown / report["words"]
+        yield f"words without a code: {share:.1f} %, most often {frequent} (--vocab_size)"
+    if report["captions_by_character"]:
+        yield (
+            f"{report['captions_by_character']:,} captions are in a script without blanks between "
+            "words: split by character"
+        )
 
 
 def _word_vector_summary(vectors: dict[str, Any]) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import collections
 import concurrent.futures
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -15,7 +16,7 @@ from input_pipeline.images import decode as image_files
 from input_pipeline.images.decode import Rejected
 from input_pipeline.sources.base import Example, Source
 from input_pipeline.text.sentence_encoders import SentenceEncoder, sentence_of
-from input_pipeline.text.vocabulary import END, UNK, Vocabulary, tokenize
+from input_pipeline.text.vocabulary import END, UNK, Vocabulary, is_unspaced, tokenize
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -57,8 +58,8 @@ class Conversion:
         """E, numbers of a sentence embedding; 0 where there is no encoder."""
         return self.sentence_encoder.identity.dim if self.sentence_encoder else 0
 
-    def record(self, example: Example) -> Record:
-        """Returns the record of an example.
+    def record(self, example: Example) -> Converted:
+        """Returns the record of an example, and what its captions lack in it.
 
         Raises:
           Rejected: its image cannot be used, or no caption has a word.
@@ -66,34 +67,71 @@ class Conversion:
         # Why there is no image says more than that there is no caption.
         if isinstance(example.image, Rejected):
             raise example.image
-        captions = self._codes(example.captions)
-        if not len(captions):
+        if isinstance(example.captions, np.ndarray):
+            codes = with_words(example.captions).astype(CODE_DTYPE)
+            texts, facts = None, CaptionFacts()
+        else:
+            codes, texts, facts = self._encoded(example.captions)
+        if not len(codes):
             raise Rejected("no_captions")
         pixels = image_files.decode(example.image, placeholders=self.placeholders)
         if pixels.shape[:2] != (self.image_size, self.image_size):
             pixels = image_files.resize(pixels, self.image_size, self.resize)
-        return Record(printable(example.key), pixels, captions)
+        return Converted(Record(printable(example.key), pixels, codes, texts=texts), facts)
 
-    def _codes(self, captions: tuple[str, ...] | np.ndarray) -> np.ndarray:
-        kept = with_words(captions)
-        if isinstance(kept, np.ndarray):
-            return kept.astype(CODE_DTYPE)
-        rows = [self.vocabulary.encode(caption, self.caption_length) for caption in kept]
-        return np.array(rows, CODE_DTYPE).reshape(-1, self.caption_length)
+    def _encoded(self, captions: Sequence[str]) -> tuple[np.ndarray, tuple[str, ...], CaptionFacts]:
+        rows, texts, facts = [], [], CaptionFacts()
+        for caption in captions:
+            words = tokenize(caption)
+            if not words:
+                continue
+            rows.append(self.vocabulary.encode_words(words, self.caption_length))
+            texts.append(printable(caption))
+            facts.cut += len(words) > self.caption_length - 2
+            facts.longest = max(facts.longest, len(words))
+            facts.unspaced += is_unspaced(caption)
+            facts.words += len(words)
+            facts.unknown += [word for word in words if word not in self.vocabulary.codes]
+        codes = np.array(rows, CODE_DTYPE).reshape(-1, self.caption_length)
+        return codes, tuple(texts), facts
 
-    def sentences(self, captions: tuple[str, ...] | np.ndarray) -> list[str]:
-        """Returns the captions of a record as texts; codes as words, empty ones left out."""
-        kept = with_words(captions)
-        if isinstance(kept, np.ndarray):
-            return [self.vocabulary.decode(row[row != UNK]) for row in kept]
-        return [sentence_of(printable(caption)) for caption in kept]
+    def sentences(self, record: Record) -> list[str]:
+        """Returns the captions of a record as texts; codes as words."""
+        if record.texts is None:
+            return [self.vocabulary.decode(row[row != UNK]) for row in record.captions]
+        return [sentence_of(text) for text in record.texts]
 
 
-def with_words(captions: tuple[str, ...] | np.ndarray) -> tuple[str, ...] | np.ndarray:
-    """Returns the captions, texts or int [n, L] codes, that have a word in them."""
-    if isinstance(captions, np.ndarray):
-        return captions[(captions > END).any(axis=1)]
-    return tuple(caption for caption in captions if tokenize(caption))
+@dataclasses.dataclass
+class CaptionFacts:
+    """What a record's captions have lost on the way to codes.
+
+    Attributes:
+      cut: captions with more words than there are codes.
+      longest: words of the longest caption.
+      unspaced: captions that are split by character.
+      words: words of all captions.
+      unknown: those without a code.
+    """
+
+    cut: int = 0
+    longest: int = 0
+    unspaced: int = 0
+    words: int = 0
+    unknown: list[str] = dataclasses.field(default_factory=list)
+
+
+@dataclasses.dataclass(frozen=True)
+class Converted:
+    """A record, and what its captions have lost."""
+
+    record: Record
+    facts: CaptionFacts
+
+
+def with_words(captions: np.ndarray) -> np.ndarray:
+    """Returns the captions, int [n, L] codes, that have a word in them."""
+    return captions[(captions > END).any(axis=1)]
 
 
 def printable(text: str) -> str:
@@ -108,7 +146,7 @@ def convert(
     *,
     wanted: Callable[[str], bool],
     workers: int,
-) -> Iterator[list[Record | Rejection]]:
+) -> Iterator[list[Converted | Rejection]]:
     """Returns records and refusals of a split, some at a time, in the source's order.
 
     Memory is bounded by the number of workers: they are a few tasks ahead at most.
@@ -121,26 +159,26 @@ def convert(
       workers: threads; image decoders let others run.
     """
 
-    def convert_range(examples: range) -> list[Record | Rejection]:
-        outcomes: list[Record | Rejection] = []
-        sentences: list[list[str]] = []
-        for example in source.examples(split, examples.start, examples.stop):
-            if not wanted(example.key):
-                continue
-            outcomes.append(_converted(conversion, example))
-            if conversion.sentence_encoder and isinstance(outcomes[-1], Record):
-                sentences.append(conversion.sentences(example.captions))
+    def convert_all(examples: Iterable[Example]) -> list[Converted | Rejection]:
+        outcomes = [_converted(conversion, each) for each in examples if wanted(each.key)]
         if conversion.sentence_encoder is None:
             return outcomes
-        return _with_sentences(outcomes, sentences, conversion.sentence_encoder)
+        return _with_sentences(outcomes, conversion)
 
-    number = source.splits()[split]
+    def convert_range(examples: range) -> list[Converted | Rejection]:
+        return convert_all(source.examples(split, examples.start, examples.stop))
+
     size = _task_size(conversion.image_size)
+    if hasattr(source, "stream"):  # from front to back: read by this thread, decoded by others
+        examples = source.stream(split)
+        batches = iter(lambda: list(itertools.islice(examples, size)), [])
+        return in_order(convert_all, batches, workers)
+    number = source.splits()[split]
     ranges = (range(start, min(start + size, number)) for start in range(0, number, size))
     return in_order(convert_range, ranges, workers)
 
 
-def _converted(conversion: Conversion, example: Example) -> Record | Rejection:
+def _converted(conversion: Conversion, example: Example) -> Converted | Rejection:
     try:
         return conversion.record(example)
     except Rejected as error:
@@ -148,17 +186,19 @@ def _converted(conversion: Conversion, example: Example) -> Record | Rejection:
 
 
 def _with_sentences(
-    outcomes: list[Record | Rejection], sentences: list[list[str]], encoder: SentenceEncoder
-) -> list[Record | Rejection]:
-    """The same outcomes, each record with the embeddings of its sentences: encoded together."""
-    rows = encoder([sentence for texts in sentences for sentence in texts])
-    ends = np.cumsum([len(texts) for texts in sentences], dtype=int)
+    outcomes: list[Converted | Rejection], conversion: Conversion
+) -> list[Converted | Rejection]:
+    """The same outcomes, each record with the embeddings of its captions: encoded together."""
+    texts = [conversion.sentences(each.record) for each in outcomes if isinstance(each, Converted)]
+    assert conversion.sentence_encoder is not None
+    rows = conversion.sentence_encoder([text for several in texts for text in several])
+    ends = np.cumsum([len(several) for several in texts], dtype=int)
     parts = iter(np.split(rows, ends[:-1]))
     return [
-        dataclasses.replace(outcome, sentences=next(parts))
-        if isinstance(outcome, Record)
-        else outcome
-        for outcome in outcomes
+        Converted(dataclasses.replace(each.record, sentences=next(parts)), each.facts)
+        if isinstance(each, Converted)
+        else each
+        for each in outcomes
     ]
 
 

@@ -22,10 +22,10 @@ from input_pipeline.text import word_vectors as tables
 from input_pipeline.text.sentence_encoders import SentenceEncoder, open_encoder
 from input_pipeline.text.vocabulary import Vocabulary
 
-DEFAULT_VOCAB_SIZE = 1004
 DEFAULT_CAPTION_LENGTH = 17
 DEFAULT_DIM = 200
 DEFAULT_PARTS = {"validation": 0.15, "test": 0.0}
+_FEW = 1000  # images, of which a hash may put none in a small part
 _SHARD_BYTES = 64 * 1024 * 1024
 
 
@@ -41,7 +41,8 @@ class PrepareOptions:
       resize: squash or center_crop.
       word_vectors: GloVe text file; None draws vectors from the seed.
       word_vector_dim: numbers a word where vectors are drawn.
-      vocab_size: words where the source has no list.
+      vocab_size: words where the source has no list; None for 1,004, or as many as cover 99 % of
+        the words in the captions.
       caption_length: codes a caption, start and end included.
       sentence_encoder: name of the encoder whose embeddings are stored, or None.
       validation_fraction: part of train.
@@ -49,6 +50,7 @@ class PrepareOptions:
       seed: of the split assignment and of drawn vectors.
       workers: threads; None for one a processor.
       shard_size: images a shard; None for 2000, fewer if they are large.
+      max_images: of each of the source's splits; None for all.
       source_flags: the source's own.
     """
 
@@ -67,6 +69,7 @@ class PrepareOptions:
     seed: int = 0
     workers: int | None = None
     shard_size: int | None = None
+    max_images: int | None = None
     source_flags: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @classmethod
@@ -104,7 +107,11 @@ def division(options: PrepareOptions, source: Source) -> SplitAssignment:
     }
     if sum(shares.values()) >= 1:
         raise UserError("--validation_fraction and --test_fraction leave nothing to train on")
-    return SplitAssignment(options.seed, shares["validation"], shares["test"])
+    assignment = SplitAssignment(options.seed, shares["validation"], shares["test"])
+    if names["train"] > _FEW:
+        return assignment
+    keys = [key for key, _ in captions_by_key(source, "train")]
+    return assignment.with_each_part(keys)
 
 
 def vocabulary(options: PrepareOptions, source: Source, division: SplitAssignment) -> Vocabulary:
@@ -119,20 +126,27 @@ def vocabulary(options: PrepareOptions, source: Source, division: SplitAssignmen
                 f"--vocab_size: --source={options.source} brings its own words; leave out"
             )
         return source.vocabulary
-    captions = _train_captions(source, division)
-    return vocabularies.build(captions, options.vocab_size or DEFAULT_VOCAB_SIZE)
+    return vocabularies.build(_train_captions(source, division), options.vocab_size)
 
 
 def _train_captions(source: Source, division: SplitAssignment) -> Iterator[str]:
-    """Captions of the images that stay in train: validation and test give no words."""
-    if division.parts()["train"] == 1:
-        yield from tqdm(source.captions("train"), desc="words", unit=" captions", delay=1)
-        return
+    """Captions of the images that are there and stay in train: the others give no words."""
     number = source.splits()["train"]
-    examples = source.examples("train", 0, number)
-    for example in tqdm(examples, total=number, desc="words", unit=" images", delay=1):
-        if division.split_of(example.key) == "train":
-            yield from example.captions
+    examples = captions_by_key(source, "train")
+    for key, captions in tqdm(examples, total=number, desc="words", unit=" images", delay=1):
+        if division.split_of(key) == "train":
+            yield from captions
+
+
+def captions_by_key(source: Source, split: str) -> Iterator[tuple[str, Any]]:
+    """Yields (key, captions) of the images of a split that are there; none is decoded."""
+    if hasattr(source, "captions_by_key"):
+        yield from source.captions_by_key(split)
+        return
+    for example in source.examples(split, 0, source.splits()[split]):
+        image = example.image
+        if not isinstance(image, Rejected) and (not isinstance(image, Path) or image.is_file()):
+            yield example.key, example.captions
 
 
 def word_vectors(options: PrepareOptions, vocabulary: Vocabulary) -> tuple[np.ndarray, list[str]]:
@@ -192,7 +206,7 @@ def _caption_length(options: PrepareOptions, source: Source) -> int:
 
 def _placeholders(source: Source) -> frozenset[bytes]:
     """Contents that lie under several names, where the source's images are files."""
-    if not _are_files(source):
+    if hasattr(source, "stream") or not _are_files(source):
         return frozenset()
     return repeated_files(
         example.image for example in _all_examples(source) if isinstance(example.image, Path)

@@ -30,11 +30,12 @@ _WRITER_OPTIONS = "group_size:1,uncompressed"
 
 
 def features(
-    image_size: int, caption_length: int, sentence_dim: int = 0
+    image_size: int, caption_length: int, sentence_dim: int = 0, texts: bool = False
 ) -> tfds.features.FeaturesDict:
     """Returns the TFDS features of a record: key, image uint8 [S, S, 3], captions uint16 [n, L].
 
-    Where `sentence_dim` is not 0, sentences float16 [n, E] too. The arrays are stored as raw bytes:
+    Where `sentence_dim` is not 0, sentences float16 [n, E] too; with `texts` the captions as they
+    were written. The arrays are stored as raw bytes:
     TFDS would otherwise widen every code to eight bytes.
     """
     tensor = functools.partial(tfds.features.Tensor, encoding="bytes")
@@ -45,6 +46,8 @@ def features(
     }
     if sentence_dim:
         known["sentences"] = tensor(shape=(None, sentence_dim), dtype=SENTENCE_DTYPE.type)
+    if texts:
+        known["texts"] = tfds.features.Sequence(tfds.features.Text())
     return tfds.features.FeaturesDict(known)
 
 
@@ -90,10 +93,11 @@ with tfds.core.registered.skip_registration():
             image_size: int,
             caption_length: int,
             sentence_dim: int,
+            texts: bool,
             **kwargs: Any,
         ) -> None:
             self._splits = splits
-            self._record_features = features(image_size, caption_length, sentence_dim)
+            self._record_features = features(image_size, caption_length, sentence_dim, texts)
             super().__init__(**kwargs)
 
         def _info(self) -> tfds.core.DatasetInfo:
@@ -144,6 +148,7 @@ def write_shards(
     image_size: int,
     caption_length: int,
     sentence_dim: int = 0,
+    texts: bool = False,
 ) -> dict[str, list[int]]:
     """Number of records in each shard of each split, after writing them into `folder`.
 
@@ -156,6 +161,7 @@ def write_shards(
       image_size: S of every record, pixels.
       caption_length: L of every record, codes.
       sentence_dim: E of every record, numbers of a sentence embedding; 0 for none.
+      texts: whether every record has its captions as they were written.
 
     Raises:
       OSError or RuntimeError: the disk is full or cannot be written.
@@ -166,6 +172,7 @@ def write_shards(
         image_size,
         caption_length,
         sentence_dim,
+        texts,
         data_dir=scratch,
         file_format="array_record",
     )

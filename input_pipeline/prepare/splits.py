@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import hashlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,18 +20,47 @@ class SplitAssignment:
       seed: another one divides anew.
       validation: part of the images, 0 to 1.
       test: part of the images, 0 to 1.
+      moved: {key: split} of images that a part would otherwise lack.
     """
 
     seed: int
     validation: float
     test: float
+    moved: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def split_of(self, key: str) -> str:
         """train, validation or test."""
-        place = key_hash(f"{self.seed}:{key}") / 2**64
+        if key in self.moved:
+            return self.moved[key]
+        place = self._place(key)
         if place < self.test:
             return "test"
         return "validation" if place < self.test + self.validation else "train"
+
+    def with_each_part(self, keys: Sequence[str]) -> SplitAssignment:
+        """Returns the same with an image in each wanted part, where there are enough of them.
+
+        Args:
+          keys: of all images that are there.
+        """
+        found = {key: self.split_of(key) for key in sorted(keys, key=self._place)}
+        wanted = [name for name in ("train", "validation", "test") if self.parts()[name] > 0]
+        if len(found) < len(wanted):
+            return self
+        moved: dict[str, str] = {}
+        for name in wanted:
+            if name in found.values():
+                continue
+            sizes = collections.Counter(found.values())
+            largest = sizes.most_common(1)[0][0]
+            # The next to where the part lies: train is last.
+            several = [key for key, split in found.items() if split == largest]
+            key = several[-1 if name == "train" else 0]
+            found[key] = moved[key] = name
+        return dataclasses.replace(self, moved=moved)
+
+    def _place(self, key: str) -> float:
+        return key_hash(f"{self.seed}:{key}") / 2**64
 
     def parts(self) -> dict[str, float]:
         """Part of the images that each split gets."""

@@ -19,12 +19,13 @@ from tqdm import tqdm
 from input_pipeline.dataset import folder as dataset_folder
 from input_pipeline.dataset.records import Record
 from input_pipeline.errors import UserError
-from input_pipeline.prepare.convert import Conversion, Rejection, convert
+from input_pipeline.prepare.convert import Conversion, Converted, Rejection, convert, printable
 from input_pipeline.prepare.splits import Split, key_hash
 from input_pipeline.sources.base import Source
 
 _KEYS = "keys.tmp"
 _KEYS_IN_MEMORY = 1 << 16
+_MOST_UNKNOWN = 20_000  # words
 
 
 class Counts:
@@ -34,23 +35,53 @@ class Counts:
       examples: images in each split.
       captions: captions in each split.
       rejected: images of each reason.
+      bad_rows: rows of captions, and captions, of each reason.
+      cut: captions that were longer than there are codes.
+      longest: words of the longest caption.
+      unspaced: captions that were split by character.
+      words: words of all captions.
+      unknown_words: those without a code.
+      unknown: the most frequent of those.
     """
 
     def __init__(self, refusals: TextIO) -> None:
         self.examples: collections.Counter[str] = collections.Counter()
         self.captions: collections.Counter[str] = collections.Counter()
         self.rejected: collections.Counter[str] = collections.Counter()
+        self.bad_rows: collections.Counter[str] = collections.Counter()
+        self.unknown: collections.Counter[str] = collections.Counter()
+        self.cut = self.longest = self.unspaced = self.words = self.unknown_words = 0
+        self._file = refusals
         self._refusals = csv.writer(refusals)
         self._refusals.writerow(("file", "reason"))
 
-    def add(self, split: str, outcome: Record | Rejection) -> None:
+    def add(self, split: str, outcome: Converted | Rejection) -> None:
         """Counts one image."""
         if isinstance(outcome, Rejection):
             self.rejected[outcome.reason] += 1
             self._refusals.writerow((outcome.file, outcome.reason))
-        else:
-            self.examples[split] += 1
-            self.captions[split] += len(outcome.captions)
+            return
+        facts = outcome.facts
+        self.examples[split] += 1
+        self.captions[split] += len(outcome.record.captions)
+        self.cut += facts.cut
+        self.longest = max(self.longest, facts.longest)
+        self.unspaced += facts.unspaced
+        self.words += facts.words
+        self.unknown_words += len(facts.unknown)
+        self.unknown.update(facts.unknown)
+        if len(self.unknown) > _MOST_UNKNOWN:  # the rarest are forgotten
+            self.unknown = collections.Counter(dict(self.unknown.most_common(_MOST_UNKNOWN // 2)))
+
+    def add_bad_row(self, where: str, reason: str) -> None:
+        """Counts a row or a caption of the source that could not be used."""
+        self.bad_rows[reason] += 1
+        self._refusals.writerow((where, reason))
+
+    def flush(self) -> None:
+        """Writes what is still in memory of the list."""
+        if not self._file.closed:
+            self._file.flush()
 
     def rejected_text(self) -> str:
         """Returns the reasons and their counts in words: `12 missing, 3 html`."""
@@ -134,7 +165,10 @@ def write_records(
             image_size=conversion.image_size,
             caption_length=conversion.caption_length,
             sentence_dim=conversion.sentence_dim,
+            texts=source.vocabulary is None,
         )
+        for where, reason in getattr(source, "bad", ()):
+            counts.add_bad_row(printable(where), reason)
     if keys.any_twice():
         raise UserError(f"--source={source.name} gave two images of one split the same key")
     (folder / _KEYS).unlink()
@@ -143,7 +177,7 @@ def write_records(
 
 
 def _counted(
-    outcomes: Iterable[list[Record | Rejection]],
+    outcomes: Iterable[list[Converted | Rejection]],
     split: str,
     counts: Counts,
     keys: SeenKeys,
@@ -153,9 +187,9 @@ def _counted(
     for batch in outcomes:
         for outcome in batch:
             counts.add(split, outcome)
-            if isinstance(outcome, Record):
-                keys.add(f"{split}\0{outcome.key}")
-                yield outcome
+            if isinstance(outcome, Converted):
+                keys.add(f"{split}\0{outcome.record.key}")
+                yield outcome.record
         bar.set_postfix(rejected=counts.rejected.total(), refresh=False)
         bar.update(len(batch))
 

@@ -35,6 +35,11 @@ class Example:
 class Source(Protocol):
     """A kind of input: random access by range, so that shards can be written in parallel.
 
+    A source may have more. `stream(split) -> Iterator[Example]` takes the place of `examples` where
+    data can be read from front to back only, with `captions_by_key(split)`, which yields (key,
+    captions) without the images. `bad` is a list of (where, reason) of rows that could not be
+    used, and `notes()` yields lines for the summary.
+
     Attributes:
       name: the word after `--source=`.
       vocabulary: the source's own, or None where it is built from the train captions.

@@ -1,39 +1,48 @@
-"""A folder of images with captions: a .txt beside each image, or one table.
+"""A folder of images with captions: texts beside the images, or one file of captions.
 
     t2igan prepare --source=folder --images=DIR --out=DATASET
 
-Without `--captions`, `captions.csv` or `captions.jsonl` in the folder is the table; where there is
-neither, `sub/a.jpg` has its captions in `sub/a.txt`, one a line.
+Without `--captions`, captions.csv, captions.txt, metadata.jsonl, ... in the folder, or in each of
+its folders train, validation and test, has the captions; where there is none, `sub/a.jpg` has its
+captions in `sub/a.txt` (also .caption, .json, a.jpg.txt), one a line, or under `--texts=DIR`.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-from collections.abc import Iterator
+import sys
 from pathlib import Path
 
-from input_pipeline import scratch
 from input_pipeline.errors import UserError
-from input_pipeline.images.decode import Rejected
-from input_pipeline.readers import caption_tables
-from input_pipeline.readers.caption_groups import MAX_CAPTIONS, CaptionGroups
-from input_pipeline.sources.base import Example, is_inside
+from input_pipeline.readers import rows as kinds
+from input_pipeline.readers.captions_file import CaptionsFile, open_captions
+from input_pipeline.readers.file_names import SUFFIXES, files_below
+from input_pipeline.readers.rows import Columns
+from input_pipeline.sources.files.captioned_files import CaptionedFiles
+from input_pipeline.sources.files.named_images import NamedImages
+from input_pipeline.sources.files.texts_beside import TextsBeside
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
-_TABLES = ("captions.csv", "captions.jsonl")
-_MAX_TEXT_BYTES = 1 << 20
+_TABLE_STEMS = ("captions", "metadata", "caption", "results")
+_TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".txt", ".token.txt", ".token")
+_TEXT_FOLDERS = ("text", "texts", "captions", "text_c10")
+_IMAGE_FOLDERS = ("images", "image", "imgs", "pictures", "photos")
+_OTHER_SOURCES = {".parquet": "parquet", ".tar": "webdataset", ".h5": "hdf5", ".hdf5": "hdf5"}
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Adds what this source is told."""
-    parser.add_argument("--images", metavar="DIR", help="images, in sub-folders too")
-    parser.add_argument(
-        "--captions", metavar="FILE", help="a .csv (file,caption) or .jsonl (default: see above)"
+    add = parser.add_argument
+    add("--images", metavar="DIR", help="images, in sub-folders too")
+    add(
+        "--captions",
+        metavar="FILE",
+        help="table (.csv, .tsv, .txt), .jsonl or .json of captions (default: see above)",
     )
+    add("--texts", metavar="DIR", help="texts of the images' names, where not beside them")
+    kinds.add_column_flags(parser)
 
 
-def open_source(args: argparse.Namespace) -> FolderSource | TableSource:
+def open_source(args: argparse.Namespace) -> NamedImages:
     """Returns the source that the flags name.
 
     Raises:
@@ -42,150 +51,83 @@ def open_source(args: argparse.Namespace) -> FolderSource | TableSource:
     if not args.images:
         raise UserError("--source=folder needs --images=DIR; see t2igan prepare --help")
     folder = Path(args.images)
+    if folder.is_file():
+        raise UserError(f"--images={folder} is a file: {_what_is(folder)}")
     if not folder.is_dir():
         raise UserError(f"--images={folder}: there is no such folder; give the images' folder")
-    table = Path(args.captions) if args.captions else _table_in(folder)
-    if table is None:
-        return FolderSource(folder)
-    return TableSource(folder, CaptionGroups(None, caption_tables.read_table(table)))
+    columns = Columns.of(args)
+    if args.captions:
+        files = [(open_captions(Path(args.captions), columns), "", "")]
+    elif args.texts:
+        return NamedImages("folder", TextsBeside(folder, _texts(Path(args.texts))))
+    else:
+        files = _tables_in(folder, columns)
+    if files:
+        return NamedImages("folder", CaptionedFiles(folder, files))
+    images, texts = _image_and_text_folders(folder)
+    if texts is not None:
+        print(f"images of {images}, captions of {texts}", file=sys.stderr)
+    return NamedImages("folder", TextsBeside(images, texts))
+
+
+def _what_is(path: Path) -> str:
+    suffix = path.suffix.lower()
+    if suffix in _OTHER_SOURCES:
+        return f"use --source={_OTHER_SOURCES[suffix]}"
+    if suffix in (".zip", ".gz", ".tgz", ".7z", ".rar"):
+        return "an archive; unpack it and give the folder"
+    return "give the images' folder"
+
+
+def _texts(folder: Path) -> Path:
+    if not folder.is_dir():
+        raise UserError(f"--texts={folder}: there is no such folder")
+    return folder
+
+
+def _tables_in(folder: Path, columns: Columns) -> list[tuple[CaptionsFile, str, str]]:
+    """The folder's own table, or those of its folders train, validation and test."""
+    own = _table_in(folder)
+    if own is not None:
+        return [(open_captions(own, columns), "", "")]
+    splits = sorted(path for path in folder.iterdir() if path.is_dir())
+    named = {path: kinds.split_named(path.name) for path in splits}
+    found = [
+        (open_captions(table, columns), split, f"{path.name}/")
+        for path, split in named.items()
+        if split and (table := _table_in(path)) is not None
+    ]
+    return found if any(split == "train" for _, split, _ in found) else []
 
 
 def _table_in(folder: Path) -> Path | None:
-    found = [folder / name for name in _TABLES if (folder / name).is_file()]
+    """The one file that is called as tables of captions are; a caption of an image is none."""
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    stems = {path.stem for path in files if path.suffix.lower() in SUFFIXES}
+    found = [path for path in files if _is_table(path.name.lower()) and path.stem not in stems]
     if len(found) > 1:
-        raise UserError(f"{folder} has {' and '.join(_TABLES)}: choose one with --captions=FILE")
+        names = " and ".join(path.name for path in found)
+        raise UserError(f"{folder} has {names}: choose one with --captions=FILE")
     return found[0] if found else None
 
 
-class TableSource:
-    """Images that a table of captions names; see `sources.base.Source`.
-
-    An example's key is its name in the table. Names that lead out of the folder are `bad_name`.
-    """
-
-    name = "folder"
-    vocabulary = None
-
-    def __init__(self, folder: Path, groups: CaptionGroups) -> None:
-        self._folder = folder
-        self._groups = groups
-
-    def splits(self) -> dict[str, int]:
-        """Number of images that the table names; all are for training."""
-        return {"train": len(self._groups)}
-
-    def examples(self, split: str, start: int, stop: int) -> Iterator[Example]:
-        """Examples `start` to `stop`, in the table's order of first mention."""
-        for _, name, captions in self._groups.read(start, stop):
-            image = self._folder / name if is_inside(name) else Rejected("bad_name")
-            yield Example(name, image, tuple(captions))
-
-    def captions(self, split: str) -> Iterator[str]:
-        """Returns every caption of the table."""
-        return self._groups.captions()
+def _is_table(name: str) -> bool:
+    return any(name == stem + suffix for stem in _TABLE_STEMS for suffix in _TABLE_SUFFIXES)
 
 
-class FolderSource:
-    """Images with a .txt beside each; see `sources.base.Source`.
-
-    An example's key is its path in the folder. A .txt without an image counts as one that is
-    missing.
-
-    Args:
-      folder: its files' names are listed once, on disk, sorted.
-    """
-
-    name = "folder"
-    vocabulary = None
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._path = scratch.folder_for(self) / "names.sqlite"
-        with scratch.database(self._path) as database:
-            # Paths as bytes: a file's name need not be text.
-            database.execute("CREATE TABLE found (path BLOB, stem BLOB, is_image)")
-            database.executemany("INSERT INTO found VALUES (?, ?, ?)", _walk(folder))
-            database.execute("CREATE INDEX stems ON found (stem, is_image)")
-            database.execute("CREATE TABLE name (position INTEGER PRIMARY KEY, path, is_image)")
-            database.execute(
-                "INSERT INTO name SELECT row_number() OVER (ORDER BY path) - 1, path, is_image "
-                "FROM found WHERE is_image OR NOT EXISTS "
-                "(SELECT 1 FROM found AS image WHERE image.stem = found.stem AND image.is_image)"
-            )
-            database.execute("DROP TABLE found")
-            database.commit()
-            self._count = database.execute("SELECT count(*) FROM name").fetchone()[0]
-
-    def splits(self) -> dict[str, int]:
-        """Number of images; all are for training."""
-        return {"train": self._count}
-
-    def examples(self, split: str, start: int, stop: int) -> Iterator[Example]:
-        """Examples `start` to `stop`, in the order of their paths."""
-        query = "SELECT path, is_image FROM name WHERE position >= ? AND position < ?"
-        with scratch.database(self._path) as database:
-            for data, is_image in database.execute(query + " ORDER BY position", (start, stop)):
-                yield self._example(os.fsdecode(data), is_image)
-
-    def captions(self, split: str) -> Iterator[str]:
-        """Yields every caption."""
-        for example in self.examples(split, 0, self._count):
-            yield from example.captions
-
-    def _example(self, name: str, is_image: bool) -> Example:
-        path = self._folder / name
-        try:
-            captions = _read_captions(path.with_suffix(".txt"))
-        except Rejected as error:
-            return Example(name, error, ())
-        return Example(name, path if is_image else Rejected("missing"), captions)
+def _image_and_text_folders(folder: Path) -> tuple[Path, Path | None]:
+    """CUB's layout: `text/` beside `images/`, where the texts are not beside the images."""
+    inside = {path.name.lower(): path for path in folder.iterdir() if path.is_dir()}
+    beside = {path.name.lower(): path for path in folder.resolve().parent.iterdir()}
+    for images in _IMAGE_FOLDERS:
+        texts = next((inside[name] for name in _TEXT_FOLDERS if name in inside), None)
+        if images in inside and texts is not None:
+            return inside[images], texts
+    if folder.resolve().name.lower() in _IMAGE_FOLDERS and not _has_texts(folder):
+        texts = next((beside[n] for n in _TEXT_FOLDERS if n in beside and beside[n].is_dir()), None)
+        return folder, texts
+    return folder, None
 
 
-def _walk(folder: Path) -> Iterator[tuple[bytes, bytes, bool]]:
-    """(path, path without its suffix, whether it is an image's) of images and texts."""
-    for name in _names(folder):
-        stem, suffix = os.path.splitext(name)
-        if suffix.lower() in SUFFIXES or suffix == ".txt":
-            yield os.fsencode(name), os.fsencode(stem), suffix != ".txt"
-
-
-def _names(folder: Path) -> Iterator[str]:
-    """Paths of all files; links to folders are followed, each folder is read once."""
-    ahead, seen = [""], set()
-    try:
-        while ahead:
-            inside = ahead.pop()
-            status = os.stat(folder / inside)
-            if (status.st_dev, status.st_ino) in seen:
-                continue
-            seen.add((status.st_dev, status.st_ino))
-            with os.scandir(folder / inside) as entries:
-                for entry in entries:
-                    name = os.path.join(inside, entry.name)
-                    if _is_folder(entry):
-                        ahead.append(name)
-                    else:
-                        yield name
-    except OSError as error:
-        raise UserError(f"{error.filename} cannot be read: {error.strerror}") from error
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    # `entry.is_dir()` would raise for a link to itself.
-    return os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir()
-
-
-def _read_captions(path: Path) -> tuple[str, ...]:
-    if not path.exists():
-        return ()
-    try:
-        if not path.is_file():  # a pipe would wait for ever
-            raise Rejected("unreadable_captions")
-        with path.open("rb") as file:
-            data = file.read(_MAX_TEXT_BYTES + 1)
-        lines = data.decode("utf-8-sig").splitlines()
-    except (OSError, ValueError):
-        raise Rejected("unreadable_captions") from None
-    if len(data) > _MAX_TEXT_BYTES or len(lines) > MAX_CAPTIONS:
-        raise Rejected("unreadable_captions")
-    return tuple(line for line in lines if line.strip())
+def _has_texts(folder: Path) -> bool:
+    return any(name.lower().endswith((".txt", ".caption")) for name in files_below(folder))

@@ -78,6 +78,9 @@ class Hdf5Source:
     """
 
     name = "hdf5"
+    missing_hint = (
+        "files are to be named as the URLs in the HDF5 file end; `t2igan download` names them so"
+    )
 
     def __init__(self, vocabulary: Vocabulary, splits: dict[str, _Split]) -> None:
         self.vocabulary = vocabulary

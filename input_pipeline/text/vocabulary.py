@@ -21,6 +21,8 @@ SPECIAL_WORDS = ("x_NULL_", "x_START_", "x_END_", "x_UNK_")
 # Codes are stored as 16-bit numbers on disk.
 MAX_WORDS = 65_536
 _MAX_WORD_LENGTH = 64
+DEFAULT_VOCAB_SIZE = 1004  # the report's
+COVERED = 0.99  # of the words in captions, by a vocabulary whose size nobody has chosen
 _MAX_COUNTED_WORDS = 1_000_000
 
 # What MATLAB's `iskeyword` lists: `matlab.lang.makeValidName` writes these `xWhile`, `xEnd`, ...
@@ -33,20 +35,39 @@ _MATLAB_KEYWORDS = frozenset(
 )
 
 _POSSESSIVE = re.compile(r"['\u2019]s\b")
-_BETWEEN_WORDS = re.compile(r"[\s,;:/\\|!?()\[\]{}<>\"\u201c\u201d\u2013\u2014_]+|\.{2,}")
-_NOT_IN_WORDS = re.compile(r"[\W_]+")
+_BETWEEN_WORDS = re.compile(
+    r"[\s,;:/\\|!?()\[\]{}<>\"\u201c\u201d\u2013\u2014_\u0964\u0965\u3001\u3002\u300c\u300d]+"
+    r"|\.{2,}"
+)
+# Vowel signs of Indic and South-East Asian scripts are no word characters to `re`, but in words.
+_NOT_IN_WORDS = re.compile(r"(?:[^\w\u0900-\u0dff\u0e00-\u109f\u1780-\u17ff]|_)+")
+# Thai, Lao, Burmese, Khmer, kana and Han: written without blanks between words.
+_UNSPACED = (
+    r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
+    r"\uf900-\ufaff\U00020000-\U0003ffff"
+)
+_BY_CHARACTER = re.compile(rf"[{_UNSPACED}]|[^{_UNSPACED}]+")
+_IS_UNSPACED = re.compile(rf"[{_UNSPACED}]")
 
 
 def tokenize(caption: str) -> list[str]:
     """Returns words of a caption: lower case, without punctuation.
 
     As the student report's HDF5 files show: `t-shirt` is one word, `tshirt`, and `D.C.` is `dc`. A
-    possessive `'s` is the word `s`.
+    possessive `'s` is the word `s`. Each character of a script without blanks between words (Han,
+    kana, Thai, ...) is a word.
     """
     text = unicodedata.normalize("NFKC", caption).lower()
     pieces = _BETWEEN_WORDS.split(_POSSESSIVE.sub(" s", text))
-    words = (_NOT_IN_WORDS.sub("", piece) for piece in pieces)
-    return [word for word in words if word]
+    words = [word for piece in pieces if (word := _NOT_IN_WORDS.sub("", piece))]
+    if text.isascii() or not _IS_UNSPACED.search(text):
+        return words
+    return [part for word in words for part in _BY_CHARACTER.findall(word)]
+
+
+def is_unspaced(caption: str) -> bool:
+    """Returns whether `tokenize` splits a part of the caption by character."""
+    return not caption.isascii() and _IS_UNSPACED.search(caption) is not None
 
 
 def plain_words(names: Sequence[str]) -> list[str]:
@@ -110,9 +131,13 @@ class Vocabulary:
           caption: plain text.
           length: number of codes, >= 2. Words that do not fit are left out; the end stays.
         """
+        return self.encode_words(tokenize(caption), length)
+
+    def encode_words(self, words: Sequence[str], length: int) -> np.ndarray:
+        """Returns the same of a caption's words, see `tokenize`."""
         if length < 2:
             raise ValueError(f"length is {length}; start and end need 2")
-        words = tokenize(caption)[: length - 2]
+        words = words[: length - 2]
         codes = np.full(length, NULL, np.int32)
         codes[0] = START
         codes[1 : len(words) + 1] = [self.codes.get(word, UNK) for word in words]
@@ -158,19 +183,20 @@ class Vocabulary:
         return cls(tuple(words))
 
 
-def build(captions: Iterable[str], vocab_size: int) -> Vocabulary:
+def build(captions: Iterable[str], vocab_size: int | None = None) -> Vocabulary:
     """Vocabulary of the most frequent words of `captions`.
 
     Memory is bounded: beyond a million different words the rarest are forgotten (lossy counting).
 
     Args:
       captions: plain text, any number of them.
-      vocab_size: most codes to give, the four special words included: 5 to 65,536.
+      vocab_size: most codes to give, the four special words included: 5 to 65,536. None: 1,004, or
+        as many as cover 99 % of the words in the captions.
 
     Raises:
       UserError: the size is out of range, or the captions hold no word.
     """
-    if not len(SPECIAL_WORDS) < vocab_size <= MAX_WORDS:
+    if vocab_size is not None and not len(SPECIAL_WORDS) < vocab_size <= MAX_WORDS:
         raise UserError(
             f"--vocab_size={vocab_size}: 5 to {MAX_WORDS} are allowed, the four special words "
             "included; 1004 is the report's"
@@ -180,7 +206,15 @@ def build(captions: Iterable[str], vocab_size: int) -> Vocabulary:
         raise UserError("the train captions hold no word; give captions with words in them")
     # Equal counts in alphabetical order: the same captions give the same codes in any order.
     ranked = sorted(counts, key=lambda word: (-counts[word], word))
-    return Vocabulary(SPECIAL_WORDS + tuple(ranked[: vocab_size - len(SPECIAL_WORDS)]))
+    most = (vocab_size or _covering([counts[word] for word in ranked])) - len(SPECIAL_WORDS)
+    return Vocabulary(SPECIAL_WORDS + tuple(ranked[:most]))
+
+
+def _covering(counts: Sequence[int]) -> int:
+    """Codes that cover 99 % of all words, 1,004 or more."""
+    covered = np.cumsum(counts)
+    words = int(np.searchsorted(covered, COVERED * covered[-1])) + 1
+    return min(max(DEFAULT_VOCAB_SIZE, words + len(SPECIAL_WORDS)), MAX_WORDS)
 
 
 def _count_words(captions: Iterable[str]) -> collections.Counter[str]:

@@ -16,7 +16,8 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import NoReturn
 
-from input_pipeline.errors import UserError, did_you_mean
+from input_pipeline.errors import UserError, did_you_mean, printable
+from t2igan.cli.paths import expanded
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,7 +117,7 @@ def _run(argv: list[str]) -> None:
 
         print(__version__)
         return
-    name, rest = argv[0], argv[1:]
+    name, rest = argv[0], expanded(argv[1:])
     if name not in SUBCOMMANDS:
         raise UserError(
             f"no subcommand {name!r}{did_you_mean(name, SUBCOMMANDS)} "
@@ -233,7 +234,10 @@ def _fail_about_flag(parser: argparse.ArgumentParser, word: str) -> NoReturn:
 
 
 def _fail(message: str) -> int:
-    print("t2igan: error: " + " ".join(message.split()), file=sys.stderr)
+    line = "t2igan: error: " + printable(" ".join(message.split()))
+    # A terminal, or a log, may not be able to show every letter of a file's name.
+    encoding = sys.stderr.encoding or "utf-8"
+    print(line.encode(encoding, "backslashreplace").decode(encoding), file=sys.stderr)
     return 2
 
 

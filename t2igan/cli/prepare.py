@@ -33,7 +33,12 @@ def add_flags(parser: argparse.ArgumentParser, words: Sequence[str] = ()) -> Non
     add("--resize", default="squash", help="squash (default) or center_crop")
     add("--word_vectors", metavar="FILE", help="GloVe text file; without: drawn from the seed")
     add("--word_vector_dim", type=int, help="numbers a word where they are drawn (default 200)")
-    add("--vocab_size", type=int, help="words where the source has no list (default 1004)")
+    add(
+        "--vocab_size",
+        type=int,
+        help="words where the source has no list (default: 1004, or as many as cover 99 %% of the "
+        "words in the captions)",
+    )
     add("--caption_length", type=int, help="codes a caption, start and end included (default 17)")
     add(
         "--sentence_encoder",
@@ -49,6 +54,7 @@ def add_flags(parser: argparse.ArgumentParser, words: Sequence[str] = ()) -> Non
         default=0,
         help="of splits and of drawn vectors (default 0)",
     )
+    add("--max_images", type=int, help="of each split of the source: to try things out")
     add("--workers", type=int, help="threads (default: one a processor)")
     add("--shard_size", type=int, help="images a shard (default: 2000, fewer if they are large)")
     name = _chosen_source(words)

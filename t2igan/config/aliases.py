@@ -18,7 +18,25 @@ RECIPES = {
     "relativistic": "r3gan",
     "stackgan2": "stackgan_stage2",
 }
-METRICS = {"memorisation": "memorization"}
+# Former names, and the names under which metrics are reported; there also with "_lite0".
+METRICS = {
+    "memorisation": "memorization",
+    "copying": "memorization",
+    "swd": "sliced_wasserstein",
+    "precision": "prdc",
+    "recall": "prdc",
+    "density": "prdc",
+    "coverage": "prdc",
+    "feature_gap": "text_gap",
+    "text_variance": "variance",
+    "noise_variance": "variance",
+    "diversity": "variance",
+    "diversity_pixels": "variance",
+    "caption_recall_at_1": "caption_recall",
+    "caption_recall_at_5": "caption_recall",
+    "caption_recall_at_10": "caption_recall",
+    "accuracy_all": "shapes_accuracy",
+}
 # In metrics.jsonl, there also after "validation/".
 LOGGED = {
     "logits/wrong": "logits/mismatched",
@@ -36,6 +54,12 @@ def former_fields() -> dict[str, str]:
 def field(name: str) -> str:
     """Returns today's name of a config field."""
     return former_fields().get(name, name)
+
+
+def metric(name: str) -> str:
+    """Returns the metric of a name: its own, a former one, or one under which it is reported."""
+    short = name.removesuffix("_lite0")
+    return METRICS.get(name, METRICS.get(short, short))
 
 
 def value(name: str, value: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,10 +13,13 @@ import numpy as np
 from PIL import Image
 
 from input_pipeline.errors import UserError
+from input_pipeline.files import read_lines, replaced
 from t2igan.sampling.grid import captioned_grid, grid_shape
 
 # Formats of a grid with the most pixels that a side of one may have.
 GRID_SIDES = {".png": 1 << 16, ".jpg": 65_500, ".jpeg": 65_500, ".webp": 16_383}
+MANIFEST = "manifest.jsonl"
+_OUR_NAME = re.compile(r"\d{5,}_\d{3,}\.png")
 _GRID_PIXELS = 200_000_000
 _OTHER_PICTURES = (".avif", ".bmp", ".gif", ".heic", ".pdf", ".ppm", ".svg", ".tif", ".tiff")
 
@@ -91,23 +95,42 @@ class _Grid:
 
 
 class _Folder:
-    """Each image as a PNG, and `manifest.jsonl` saying what each is and how to redo it."""
+    """Each image as a PNG, and `manifest.jsonl` saying what each is and how to redo it.
+
+    Killed at any moment, the folder holds whole images, and a manifest that names them. What an
+    earlier call's manifest names is removed: two calls' images in one folder would be measured as
+    one set.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._rows = 0
 
     def __enter__(self) -> _Folder:
-        self._manifest = (self._path / "manifest.jsonl").open("w", encoding="utf-8")
+        manifest = self._path / MANIFEST
+        for name in manifest_names(self._path) or ():
+            if _OUR_NAME.fullmatch(name):
+                (self._path / name).unlink(missing_ok=True)
+        self._manifest = manifest.open("w", encoding="utf-8")
         return self
 
     def add(self, label: str, images: np.ndarray, about: dict[str, Any]) -> None:
         for column, image in enumerate(images):
             name = f"{self._rows:05d}_{column:03d}.png"
-            Image.fromarray(image).save(self._path / name)
+            with replaced(self._path / name) as part:
+                Image.fromarray(image).save(part, format="PNG")
             entry = {"file": name, "caption": label, "num": column} | about
             self._manifest.write(json.dumps(entry, ensure_ascii=False) + "\n")
+            self._manifest.flush()
         self._rows += 1
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         self._manifest.close()
+
+
+def manifest_names(folder: Path) -> list[str] | None:
+    """Returns the images that a folder's manifest names, in order; None where it has none."""
+    path = folder / MANIFEST
+    if not path.is_file():
+        return None
+    return [str(line["file"]) for line in read_lines(path) if isinstance(line.get("file"), str)]

@@ -8,7 +8,7 @@ from types import ModuleType
 
 from input_pipeline.errors import UserError, did_you_mean
 from input_pipeline.extensions import import_extension, is_extension
-from t2igan.config.aliases import METRICS
+from t2igan.config import aliases
 from t2igan.metrics.engine.context import Context
 from t2igan.metrics.engine.result import Result
 from t2igan.metrics.engine.shipped import names
@@ -35,7 +35,7 @@ def listed(text: str) -> list[str]:
       UserError: there is no metric of one of the names.
     """
     given = [name.strip() for name in text.split(",") if name.strip()]
-    today = [METRICS.get(name, name) for name in given]
+    today = [aliases.metric(name) for name in given]
     for name in today:
         check(name)
     return list(dict.fromkeys(today))

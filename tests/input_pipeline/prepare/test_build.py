@@ -159,22 +159,24 @@ def test_an_existing_data_set_is_replaced_only_when_told(images, out, capsys):
     first = _prepare(images, out)
     assert _run("--source=folder", f"--images={images}", f"--out={out}") == 2
     assert "add --overwrite" in capsys.readouterr().err
-    second = _prepare(images, out, "--overwrite", "--image_size=6")
-    assert (first["image_size"], second["image_size"]) == (8, 6)
-    assert open_dataset(out).image_size == 6
+    second = _prepare(images, out, "--overwrite", "--image_size=16")
+    assert (first["image_size"], second["image_size"]) == (8, 16)
+    assert open_dataset(out).image_size == 16
     assert [path.name for path in out.parent.iterdir()] == ["images", "out"]
 
 
 def test_a_failed_replacement_leaves_the_old_one(images, out, capsys):
     first = _prepare(images, out)
     for path in images.glob("*.jpg"):
-        path.unlink()
+        path.write_bytes(b"")
     flags = ["--source=folder", f"--images={images}", f"--out={out}", "--overwrite"]
     assert _run(*flags) == 2
     error = capsys.readouterr().err
-    assert "no image can be used at all: rejected 26 missing" in error
+    assert "no image can be used at all: rejected 25 empty, 1 " in error
     assert open_dataset(out).hash == first["fingerprint"]
-    assert sorted(path.name for path in out.parent.iterdir()) == ["images", "out"]
+    there = ["images", "out", "out.rejected.csv"]  # why it failed stays
+    assert sorted(path.name for path in out.parent.iterdir()) == there
+    assert "00.jpg,empty" in (out.parent / "out.rejected.csv").read_text()
 
 
 def test_a_folder_that_is_no_data_set_is_never_replaced(images, capsys):
@@ -200,7 +202,7 @@ def test_help_shows_the_flags_of_the_source(capsys):
     assert "--images DIR" not in shapes
     assert "--num_examples" in shapes
     for text in (folder, shapes, general):
-        assert "coco, folder, hdf5, shapes, tfds" in " ".join(text.split())
+        assert "coco, folder, hdf5, parquet, shapes, tfds, webdataset" in " ".join(text.split())
 
 
 @pytest.mark.parametrize(
@@ -209,10 +211,11 @@ def test_help_shows_the_flags_of_the_source(capsys):
         (["--out=x"], "prepare needs --source, e.g. --source=shapes"),
         (["--source=shapes"], "prepare needs --out"),
         (["--source=hdf", "--out=x"], "did you mean hdf5?"),
-        (["--source=base", "--out=x"], "--source=base: coco, folder, hdf5, shapes, tfds are"),
+        (["--source=base", "--out=x"], "--source=base: coco, folder, hdf5, parquet, shapes"),
         (["--source=../x", "--out=x"], "are allowed"),
         (["--source=shapes", "--images=x"], "no flag --images"),
         (["--source=shapes", "--out=x", "--image_size=0"], "--image_size=0: 4 to 2048"),
+        (["--source=shapes", "--out=x", "--image_size=48"], "give 32 or 64"),
         (["--source=shapes", "--out=x", "--image_size=a"], "invalid int value"),
         (["--source=shapes", "--out=x", "--resize=fit"], "--resize=fit: squash and center_crop"),
         (["--source=shapes", "--out=x", "--workers=0"], "--workers=0: 1 to"),

@@ -22,19 +22,25 @@ CONVERSION = Conversion(image_size=4, resize="squash", vocabulary=WORDS, caption
 
 
 def test_captions_become_codes_and_the_image_its_size():
-    record = CONVERSION.record(Example("k", PIXELS, ("A dog!", "", "...", "a cat runs fast")))
+    converted = CONVERSION.record(Example("k", PIXELS, ("A dog!", "", "...", "a cat runs fast")))
+    record, facts = converted.record, converted.facts
     np.testing.assert_array_equal(record.captions, [[1, 4, 5, 2, 0], [1, 4, 3, 3, 2]])
     np.testing.assert_array_equal(record.image, image_files.resize(PIXELS, 4))
+    assert record.texts == ("A dog!", "a cat runs fast")
+    assert (facts.cut, facts.longest, facts.words) == (1, 4, 6)
+    assert facts.unknown == ["cat", "runs", "fast"]
 
 
 def test_an_image_of_the_size_is_kept_as_it_is():
     pixels = np.ascontiguousarray(PIXELS[:4, :4])
-    np.testing.assert_array_equal(CONVERSION.record(Example("k", pixels, ("a",))).image, pixels)
+    record = CONVERSION.record(Example("k", pixels, ("a",))).record
+    np.testing.assert_array_equal(record.image, pixels)
 
 
 def test_codes_are_kept_but_for_rows_without_a_word():
     rows = np.array([[1, 4, 2, 0, 0], [1, 2, 0, 0, 0], [0, 0, 0, 0, 0], [1, 3, 2, 0, 0]], np.int32)
-    record = CONVERSION.record(Example("k", PIXELS, rows))
+    record = CONVERSION.record(Example("k", PIXELS, rows)).record
+    assert record.texts is None
     np.testing.assert_array_equal(record.captions, rows[[0, 3]])
 
 
@@ -112,3 +118,17 @@ def test_an_exception_in_a_thread_comes_through_in_its_place():
     assert [next(results) for _ in range(7)] == list(range(7))
     with pytest.raises(KeyError, match="seven"):
         next(results)
+
+
+@given(st.lists(st.text(min_size=1), max_size=20, unique=True), st.integers(0, 99))
+def test_each_part_has_an_image_where_there_are_enough(keys, seed):
+    division = SplitAssignment(seed, 0.15, 0.1).with_each_part(keys)
+    found = {division.split_of(key) for key in keys}
+    assert len(found) == 3 if len(keys) >= 3 else True
+    moved = [
+        k for k in keys if division.split_of(k) != SplitAssignment(seed, 0.15, 0.1).split_of(k)
+    ]
+    assert len(moved) <= 2
+    plain = SplitAssignment(seed, 0.15, 0.0)
+    if {plain.split_of(key) for key in keys} == {"train", "validation"}:
+        assert plain.with_each_part(keys).moved == {}

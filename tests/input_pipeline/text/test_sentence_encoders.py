@@ -181,8 +181,9 @@ def test_codes_are_encoded_as_words():
     conversion = Conversion(8, "squash", words, 5, sentence_encoder=encoder)
     codes = np.array([[1, 4, 5, 2, 0], [1, 2, 0, 0, 0], [1, 3, 5, 3, 2]])
     example = Example("k", np.zeros((8, 8, 3), np.uint8), codes)
-    assert conversion.sentences(example.captions) == ["a dog", "dog"]
-    assert len(conversion.record(example).captions) == 2
+    record = conversion.record(example).record
+    assert conversion.sentences(record) == ["a dog", "dog"]
+    assert len(record.captions) == 2
 
 
 def _known_rows(dataset, split):

@@ -174,14 +174,41 @@ def test_mistakes_are_one_line(run, capsys, flags, told):
 
 def test_mistakes_in_a_folder_are_one_line(run, pictures, capsys):
     base = ["evaluate", f"--images={pictures}", "--dataset=DATA", "--metrics=frechet"]
-    (pictures / "3.png").write_bytes(b"not an image")
-    assert cli.main(base) == 2
-    assert "3.png cannot be measured" in capsys.readouterr().err
+    assert cli.main([*base, "--num=2"]) == 2
+    assert "2 images are too few to measure" in capsys.readouterr().err
     (pictures / "away.csv").write_text("file,caption\n../../secret.png,a red thing\n")
     assert cli.main([*base, f"--captions={pictures / 'away.csv'}"]) == 2
     assert "leads out of" in capsys.readouterr().err
     assert cli.main([*base, "--num=99"]) == 2
     assert "12 images" in capsys.readouterr().err
+
+
+def test_broken_images_are_left_out_and_hidden_ones_passed_over(run, pictures, capsys):
+    base = ["evaluate", f"--images={pictures}", "--dataset=DATA", "--metrics=swd,frechet_lite0"]
+    (pictures / "3.png").write_bytes(b"not an image")
+    (pictures / "._4.png").write_bytes(b"of a Mac")
+    (pictures / "sub").mkdir()
+    (pictures / "5.png").rename(pictures / "sub/5.png")
+    assert cli.main(base) == 0
+    shown = capsys.readouterr()
+    assert "1 images left out: 1 undecodable, e.g. 3.png" in shown.err
+    assert "images are too few for most metrics" in shown.err
+    assert "swd" in shown.out
+    for path in pictures.glob("**/*.png"):
+        path.write_bytes(b"broken")
+    assert cli.main(base) == 2
+    assert "none is left" in capsys.readouterr().err
+
+
+def test_the_images_are_those_that_the_manifest_names(run, pictures):
+    from t2igan.metrics.engine.image_folder import of_folder
+
+    names = [f"{index}.png" for index in range(5)]
+    lines = [json.dumps({"file": name, "caption": "a red thing"}) for name in names]
+    (pictures / "manifest.jsonl").write_text("\n".join([*lines, '{"file": "cut']))
+    found = of_folder(pictures, None, None, "test")
+    assert found.count == 5
+    assert found.about["captions"] == "manifest"
 
 
 def test_words_that_the_run_never_learned_become_unknown():
