@@ -26,6 +26,7 @@ class Field:
       most: largest value, or None.
       choices: all values that are allowed; () for any.
       former: name in earlier versions, which may still be set and is the same field.
+      since: version that the field came with; runs of earlier ones have the default.
       resume: whether a resumed run may have another value. All that it may not have would make
         the checkpoint and the steps that follow two different experiments.
     """
@@ -37,6 +38,7 @@ class Field:
     most: float | None = None
     choices: tuple[str, ...] = ()
     former: str = ""
+    since: str = "0.1"
     resume: bool = False
 
 
@@ -149,11 +151,13 @@ FIELDS = {
         0.0,
         "of the diversity loss: each caption of a step is drawn twice, and the two images shall "
         "differ; 0 = off",
+        since="0.2",
     ),
     "loss.diversity_target": _not_negative(
         0.75,
-        "distance of the two images, as a share of the distance between images of different "
-        "captions, from which they cost nothing",
+        "distance of the two images, as a share of that between two images of the batch, "
+        "from which they cost nothing",
+        since="0.2",
     ),
     # Losses: second stages.
     "loss.consistency_weight": _not_negative(

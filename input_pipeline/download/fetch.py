@@ -27,6 +27,14 @@ MOST_REDIRECTS = 5
 LONGEST_WAIT = 60.0  # seconds before a retry; a server that asks for more is left for another run
 _FIRST_WAIT = 0.5
 _HOSTS_REMEMBERED = 1024
+# IPv6 that leads to IPv4 addresses, perhaps of this network, or that is of a site: NAT64, 6to4,
+# Teredo, IPv4-compatible, site-local. `is_global` takes them for public.
+_NOT_PUBLIC = tuple(
+    map(
+        ipaddress.ip_network,
+        ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32", "::/96", "fec0::/10"),
+    )
+)
 _WORTH_RETRYING = frozenset((408, 425, 429, 500, 502, 503, 504))
 _HEADERS = {"User-Agent": "t2igan", "Accept": "image/*, */*;q=0.5", "Accept-Encoding": "identity"}
 
@@ -125,6 +133,10 @@ class Fetcher:
             raise FetchError("not an http URL") from None
         except httpx.HTTPError:
             raise FetchError("connection failed", wait=0.0) from None
+        except (FetchError, OSError):
+            raise
+        except Exception as error:  # of this URL alone, whatever it was
+            raise FetchError(f"failed ({type(error).__name__})") from error
         await _check_picture(part)
         os.replace(part, path)
 
@@ -144,7 +156,8 @@ class Fetcher:
         try:
             _check_answer(response, self._limits.max_bytes)
             with open(part, "wb") as file:
-                async for piece in response.aiter_bytes():
+                # As it comes: unpacked, a few kilobytes could be gigabytes.
+                async for piece in response.aiter_raw():
                     if file.tell() + len(piece) > self._limits.max_bytes:
                         raise FetchError("too large")
                     file.write(piece)
@@ -201,6 +214,8 @@ def _is_address(host: str) -> bool:
 def _is_public_address(text: str) -> bool:
     address = ipaddress.ip_address(text)
     inner = getattr(address, "ipv4_mapped", None) or address
+    if any(inner in network for network in _NOT_PUBLIC):
+        return False
     return inner.is_global and not inner.is_multicast
 
 
@@ -213,8 +228,11 @@ def _check_answer(response: httpx.Response, max_bytes: int) -> None:
         raise FetchError(f"HTTP {status}")
     if response.headers.get("Content-Type", "").strip().lower().startswith("text/html"):
         raise FetchError("html")
+    encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
+    if encoding not in ("", "identity"):  # not what was asked for
+        raise FetchError("compressed")
     length = response.headers.get("Content-Length", "")
-    if length.isdigit() and int(length[:20]) > max_bytes:
+    if length.isascii() and length.isdigit() and int(length[:20]) > max_bytes:
         raise FetchError("too large")
 
 
@@ -234,7 +252,7 @@ def _back_off(attempt: int) -> float:
 def _wait_asked(header: str) -> float:
     """Seconds that `Retry-After` asks for, as a number or as a date; 0 where it says nothing."""
     header = header.strip()
-    if header.isdigit():
+    if header.isascii() and header.isdigit():
         return float(header[:9])
     try:
         return max(0.0, email.utils.parsedate_to_datetime(header).timestamp() - time.time())

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import stat
+import threading
+from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 
@@ -19,9 +22,13 @@ MAX_PIXELS = 50_000_000
 MAX_BYTES = 64 * 1024 * 1024
 
 # No other reader of Pillow's is ever started: some of them run programs or have no size limit.
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF")
 # Formats whose second frame means movement; in TIFF and MPO it is a page or a thumbnail.
-_MOVING = ("GIF", "PNG", "WEBP")
+_MOVING = ("GIF", "PNG", "WEBP", "AVIF")
+# A progressive JPEG of a few kilobytes can ask for thousands of passes over all of its pixels.
+MAX_SCANS = 100
+# Starts of files that some build of Pillow, or a package, could read, and this one cannot.
+_OTHER_FORMATS = (b"8BPS", b"\xff\x0a", b"\0\0\0\x0cJXL ", b"<svg", b"\0\0\0\x0cjP  ")
 
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -44,6 +51,8 @@ REASONS = (
     "truncated",
     "undecodable",
     "oversized",
+    "too_many_scans",
+    "unsupported_format",
     "animated",
     "placeholder",
 )
@@ -98,7 +107,8 @@ def decode(
         picture = _open(data, max_pixels)
         if draft_size is not None:
             picture.draft(None, (2 * draft_size, 2 * draft_size))
-        pixels = np.asarray(_load(picture, data))
+        with _IN_FLIGHT.taken(picture.width * picture.height):
+            pixels = np.asarray(_load(picture, data))
     repeated = bool(placeholders) and digest(data) in placeholders
     if looks_unavailable(pixels) or (repeated and is_flat(pixels)):
         raise Rejected("placeholder")
@@ -167,9 +177,59 @@ def _check_bytes(data: bytes, max_bytes: int) -> None:
         raise Rejected("html")
 
 
+class _Budget:
+    """Pixels that all threads together may be decoding; one image alone may be larger."""
+
+    def __init__(self, most: int) -> None:
+        self._most, self._taken = most, 0
+        self._changed = threading.Condition()
+
+    @contextlib.contextmanager
+    def taken(self, pixels: int) -> Iterator[None]:
+        with self._changed:
+            self._changed.wait_for(lambda: not self._taken or self._taken + pixels <= self._most)
+            self._taken += pixels
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._taken -= pixels
+                self._changed.notify_all()
+
+
+_IN_FLIGHT = _Budget(2 * MAX_PIXELS)
+
+
+@functools.cache
+def _formats() -> tuple[str, ...]:
+    """Those of `FORMATS` that can be read here: HEIF needs the package pillow-heif."""
+    with contextlib.suppress(ImportError):
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
+
+
+def _is_unsupported(data: bytes) -> bool:
+    """Whether it is an image of a format that cannot be read here."""
+    if data[4:8] == b"ftyp":  # a film has such a box too, of other brands
+        brands = data[8:64]
+        if b"avif" in brands or b"avis" in brands:
+            return "AVIF" not in _formats()
+        return any(brand in brands for brand in (b"heic", b"heix", b"mif1", b"msf1", b"hevc")) and (
+            "HEIF" not in _formats()
+        )
+    return data.lstrip().startswith(_OTHER_FORMATS)
+
+
 def _open(data: bytes, max_pixels: int) -> Image.Image:
+    if data.startswith(b"\xff\xd8") and data.count(b"\xff\xda") > MAX_SCANS:
+        raise Rejected("too_many_scans")
+    if _is_unsupported(data):
+        raise Rejected("unsupported_format")
     try:
-        picture = Image.open(BytesIO(data), formats=FORMATS)
+        picture = Image.open(BytesIO(data), formats=_formats())
         moving = picture.format in _MOVING and getattr(picture, "is_animated", False)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise Rejected("oversized") from None

@@ -53,7 +53,7 @@ def open_binary(path: Path, flag: str = "--captions") -> BinaryIO:
         raise UserError(f"{flag}={path} cannot be read: {reason}") from error
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise UserError(f"{flag}={path} is not a file: give a table or a JSON file of captions")
+        raise UserError(f"{flag}={path} is not a file: give a file of captions")
     file = open(descriptor, "rb")  # noqa: SIM115, the caller closes it
     head = file.read(512)
     file.seek(0)

@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from input_pipeline.errors import UserError
+from input_pipeline.readers import text_files
+from input_pipeline.readers.captions_file import open_captions
+from input_pipeline.readers.rows import BadRow
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,6 +32,7 @@ t2igan sample --workdir=runs/shapes --caption="red star" --caption="blue ring" \
 """
 MOST = 10_000  # images a caption
 _MOST_BYTES = 64 << 20  # of a captions file
+_TABLES = (".csv", ".tsv", ".json", ".jsonl")
 _MOST_SHOWN = 200  # letters of a caption in a warning
 _AT_ONCE = 256  # images drawn before they are written: memory does not grow with the captions
 
@@ -40,7 +44,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--pretrained", metavar="NAME", help="instead of a run: a model of the package's, shapes"
     )
     parser.add_argument("--caption", action="append", default=[], help="what to draw; repeatable")
-    parser.add_argument("--captions_file", help="a text file, one caption a line")
+    parser.add_argument(
+        "--captions_file", help="a text file, one caption a line (# for comments), or a table"
+    )
     parser.add_argument("--num", type=int, default=8, help="images a caption (default 8)")
     parser.add_argument("--seed", type=int, default=0, help="same seed, same image (default 0)")
     parser.add_argument(
@@ -120,8 +126,8 @@ def read_captions(args: argparse.Namespace) -> list[str]:
     """
     captions = [caption.strip() for caption in args.caption]
     if args.captions_file:
-        text = _read_text(Path(args.captions_file))
-        captions += [line.strip() for line in text.split("\n") if line.strip()]
+        lines = _captions_in(Path(args.captions_file))
+        captions += [line.strip() for line in lines if line.strip()]
     if not captions:
         raise UserError('no caption: add --caption="..." or --captions_file=FILE')
     for caption in captions:
@@ -132,15 +138,20 @@ def read_captions(args: argparse.Namespace) -> list[str]:
     return captions
 
 
-def _read_text(path: Path) -> str:
-    with path.open("rb") as file:
+def _captions_in(path: Path) -> Iterator[str]:
+    """Captions of a text file, one a line, `#` lines aside; or of a table or JSON of captions."""
+    if path.suffix.lower() in _TABLES:
+        for row in open_captions(path).rows():
+            if not isinstance(row, BadRow):
+                yield from row.captions
+        return
+    with text_files.open_binary(path, "--captions_file") as file:
         data = file.read(_MOST_BYTES + 1)
     if len(data) > _MOST_BYTES:
         raise UserError(f"{path} has more than {_MOST_BYTES >> 20} MiB of captions: split it")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 text: {error}") from error
+    for line in text_files.decode(data).split("\n"):
+        if not line.lstrip().startswith("#"):
+            yield line
 
 
 def _check(args: argparse.Namespace, captions: list[str]) -> None:

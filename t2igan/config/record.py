@@ -35,7 +35,8 @@ def locked(values: Mapping[str, Any]) -> ConfigDict:
     for name, field in table().items():
         group, _, leaf = name.rpartition(".")
         inside = config.get(group) if group else config
-        if isinstance(inside, ConfigDict) and leaf not in inside:
+        came_later = field.since != "0.1"
+        if came_later and isinstance(inside, ConfigDict) and leaf not in inside:
             inside[leaf] = field.default
     return config.lock()
 

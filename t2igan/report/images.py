@@ -14,6 +14,7 @@ from PIL import Image
 from input_pipeline.dataset.open import Dataset, open_dataset
 from input_pipeline.errors import UserError
 from input_pipeline.stream.train import drawn_text
+from t2igan.sampling.captions import first_captions
 
 if TYPE_CHECKING:
     from t2igan.sampling.run import Run
@@ -97,8 +98,10 @@ def make_pairs(run: Run, dataset: Dataset, split: str, num: int, seed: int = 0) 
         seed,
     ).reshape(len(codes), GENERATED, run.image_size, run.image_size, 3)
     pairs = [
-        Pair(dataset.vocabulary.decode(row), list(map(to_png, drawn)), to_png(actual))
-        for row, drawn, actual in zip(codes, generated, records["image"], strict=True)
+        Pair(caption, list(map(to_png, drawn)), to_png(actual))
+        for caption, drawn, actual in zip(
+            first_captions(dataset, split, chosen), generated, records["image"], strict=True
+        )
     ]
     return Pairs(split, pairs)
 
@@ -107,8 +110,7 @@ def sheet_captions(dataset: Dataset, config: Any) -> list[str]:
     """Returns the captions of the rows of a run's sample sheets, top to bottom."""
     source = dataset.source(config.data.validation_split or config.data.train_split)
     rows = np.arange(min(len(source), config.sample.num_captions))
-    captions = source.__getitems__(rows)["captions"]
-    return [dataset.vocabulary.decode(codes[0]) for codes in captions]
+    return first_captions(dataset, config.data.validation_split or config.data.train_split, rows)
 
 
 def sheets(workdir: Path) -> tuple[list[tuple[int, bytes]], int]:

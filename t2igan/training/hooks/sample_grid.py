@@ -1,4 +1,4 @@
-"""The sample grid of a run: fixed captions down, fixed noises across."""
+"""The sample grid of a run: fixed captions down; the real image and fixed noises across."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import jax
 import numpy as np
 
 from input_pipeline.stream.train import eval_batches
-from t2igan import images
 from t2igan.runtime.multihost import on_one_device
 from t2igan.runtime.rng import named_key
+from t2igan.sampling.captions import first_captions
+from t2igan.sampling.grid import captioned_grid
 from t2igan.sampling.sampler import Sampler
 from t2igan.training.experiment import Experiment
 from t2igan.training.state import TrainState
@@ -31,6 +32,8 @@ class SampleGrid:
             experiment.dataset, split, batch_size=rows, sentences=recipe.reads_sentences
         )
         batch = next(batches)
+        self._real = batch["image"][:, None]
+        self._captions = first_captions(experiment.dataset, split, np.arange(len(self._real)))
         self._text = {
             name: np.repeat(batch[name], self._columns, axis=0) for name in recipe.text_inputs
         }
@@ -40,7 +43,9 @@ class SampleGrid:
         self._key = named_key(jax.random.key(config.seed), "sample grid")
 
     def __call__(self, state: TrainState) -> np.ndarray:
-        """Returns uint8 [height, width, 3] by the generator that samples."""
+        """Returns uint8 [height, width, 3]: captions, real images, and the sampling generator's."""
         variables = self._sampler.place(on_one_device(state.sampling_variables))
         generated = self._sampler.sample(variables, self._text, self._noises, self._key)
-        return images.grid(generated.reshape(-1, self._columns, *generated.shape[1:]))
+        rows = generated.reshape(-1, self._columns, *generated.shape[1:])
+        sheet = captioned_grid(np.concatenate([self._real, rows], axis=1), self._captions)
+        return np.asarray(sheet)

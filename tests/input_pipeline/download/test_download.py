@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import collections
 import csv
+import gzip
 import http.server
 import io
 import os
@@ -123,6 +124,13 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _toprivate(self) -> None:
         self._answer(302, Location="http://169.254.169.254/latest/meta-data")
+
+    def _gzipped(self) -> None:
+        bomb = gzip.compress(gzip.compress(bytes(1 << 24)))
+        self._answer(200, bomb, Content_Encoding="gzip, gzip", Content_Type="image/jpeg")
+
+    def _superscript(self) -> None:
+        self._answer(503, Retry_After="\u00b2")
 
     def log_message(self, *_: object) -> None:
         """Says nothing."""
@@ -322,6 +330,48 @@ def test_a_test_file_goes_to_its_own_folder(server: _Server, tmp_path: Path) -> 
     download.main(_args(train, tmp_path / "images", **flags))
     assert _pictures(tmp_path / "images") == {"a.jpg"}
     assert _pictures(tmp_path / "other") == {"b.jpg"}
+
+
+@pytest.mark.usefixtures("quick_captions")
+def test_an_answer_that_is_compressed_or_says_nonsense_is_its_own_fault(
+    server: _Server, tmp_path: Path
+) -> None:
+    urls = [f"{server.url}/{name}/{name}.jpg" for name in ("gzipped", "superscript", "ok")]
+    images, failures = _run(tmp_path, urls)
+    assert failures == {urls[0]: "compressed", urls[1]: "HTTP 503"}
+    assert _pictures(images) == {"ok.jpg"}
+
+
+def test_an_unforeseen_error_is_that_of_its_url(
+    server: _Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def check(response: object, most: int) -> None:
+        if "bad" in str(response.request.url):
+            raise ZeroDivisionError
+
+    monkeypatch.setattr(fetching, "_check_answer", check)
+    urls = [f"{server.url}/ok/{name}.jpg" for name in ("bad", "good")]
+    images, failures = _run(tmp_path, urls)
+    assert failures == {urls[0]: "failed (ZeroDivisionError)"}
+    assert _pictures(images) == {"good.jpg"}
+
+
+@pytest.mark.parametrize(
+    ("address", "public"),
+    [
+        ("8.8.8.8", True),
+        ("2606:4700::1111", True),
+        ("64:ff9b::7f00:1", False),
+        ("64:ff9b:1::a00:1", False),
+        ("2002:7f00:1::", False),
+        ("2001:0:7f00:1::", False),
+        ("::127.0.0.1", False),
+        ("fec0::1", False),
+        ("::ffff:10.0.0.1", False),
+    ],
+)
+def test_an_address_that_leads_inside_is_not_public(address: str, public: bool) -> None:
+    assert fetching._is_public_address(address) is public
 
 
 @pytest.mark.usefixtures("quick_captions")

@@ -132,10 +132,26 @@ def test_any_bytes_are_captions_or_a_clear_line(tmp_path, data):
         assert all(any(letter.isalnum() for letter in caption) for caption in captions)
 
 
-def test_an_endless_captions_file_is_refused(sample, capsys, monkeypatch):
+def test_an_endless_captions_file_is_refused(sample, capsys, monkeypatch, tmp_path):
     monkeypatch.setattr(sample_verb, "_MOST_BYTES", 1 << 20)
     assert sample("--captions_file=/dev/zero") == 2
-    assert "/dev/zero has more than 1 MiB of captions: split it" in capsys.readouterr().err
+    assert "/dev/zero is not a file" in capsys.readouterr().err
+    long = tmp_path / "long.txt"
+    long.write_bytes(b"a\n" * (1 << 20))
+    assert sample(f"--captions_file={long}") == 2
+    assert "long.txt has more than 1 MiB of captions: split it" in capsys.readouterr().err
+
+
+def test_captions_may_be_in_any_kind_of_file_and_comments_are_none(tmp_path):
+    def read(name, text, encoding="utf-8"):
+        path = tmp_path / name
+        path.write_bytes(text.encode(encoding))
+        return sample_verb.read_captions(argparse.Namespace(caption=[], captions_file=str(path)))
+
+    assert read("a.txt", "# a comment\na dog\n\n  # another\r\na #1 cat\n") == ["a dog", "a #1 cat"]
+    assert read("a.txt", "grün", "latin-1") == ["grün"]
+    assert read("a.csv", "image,caption\nx.jpg,a dog\ny.jpg,a cat\n") == ["a dog", "a cat"]
+    assert read("a.jsonl", '{"file": "x.jpg", "text": ["a dog", "a cat"]}') == ["a dog", "a cat"]
 
 
 def test_many_unknown_words_stay_one_line():
@@ -161,9 +177,8 @@ def test_many_unknown_words_stay_one_line():
         (["--caption=a", "--step=newest"], "--step=newest: must be a number, latest or best"),
         (["--caption=a", "--step=²"], "--step=²"),
         (["--caption=a", "--step=7"], "no checkpoint of step 7; it has 10, 20"),
-        (["--captions_file=absent.txt"], "no such file or directory: absent.txt"),
-        (["--captions_file=."], "is a directory: ."),
-        (["--captions_file=latin.txt"], "latin.txt is not UTF-8 text"),
+        (["--captions_file=absent.txt"], "absent.txt cannot be read: No such file"),
+        (["--captions_file=."], "=. is not a file"),
         (["--captions_file=empty.txt"], "no caption"),
         (["--caption=a", "--out=a.gif"], "grids are written as .png"),
         (["--caption=a", "--num=5000", "--out=a.webp"], "give a folder"),
@@ -173,7 +188,6 @@ def test_many_unknown_words_stay_one_line():
     ],
 )
 def test_a_mistake_is_one_line_and_exit_status_2(sample, tmp_path, capsys, flags, told):
-    (tmp_path / "latin.txt").write_bytes("grün".encode("latin-1"))
     (tmp_path / "empty.txt").write_text("\n\n")
     (tmp_path / "folder.png").mkdir()
     assert sample(*flags) == 2
