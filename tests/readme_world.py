@@ -6,6 +6,7 @@ import contextlib
 import http.server
 import io
 import json
+import tarfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -99,8 +100,13 @@ def _provide(words: list[str], address: str) -> None:
         _fill(Path(flags["images"]), captions=source == "folder")
     if verb == "prepare" and flags.get("images") == "tables":
         _write_table(Path("tables"))
-    if source == "coco":
+    if source == "coco" and "dataset_" in flags["captions"]:
+        _write_karpathy(Path(flags["captions"]))
+    elif source == "coco":
         _write_coco(Path(flags["captions"]))
+    for flag in ("images", "captions", "files"):
+        if maker := LAYOUTS.get(flags.get(flag, "")):
+            maker(Path(flags[flag]))
     if verb == "download" or (verb == "prepare" and source == "hdf5"):
         _write_hdf5(Path(flags["captions"]), address)
     if verb == "prepare" and source == "hdf5":
@@ -156,3 +162,88 @@ def _write_hdf5(path: Path, address: str) -> None:
         table = np.zeros(1, [(name, "i8") for name in names])
         table[0] = tuple(range(len(names)))
         file["word_code"] = table
+
+
+def caption(index: int) -> str:
+    return f"a {WORDS[1 + index % 4]} dog"
+
+
+def _write_rows(path: Path, between: str, header: str = "", number: str = "") -> None:
+    names = [number.format(index) if number else f"{index}.jpg" for index in range(COUNT)]
+    rows = [f"{name}{between}{caption(index)}" for index, name in enumerate(names)]
+    path.write_text("\n".join([header, *rows] if header else rows) + "\n")
+
+
+def _write_karpathy(path: Path) -> None:
+    images = [
+        {
+            "filename": f"{index}.jpg",
+            "split": "val" if index % 8 == 0 else "train",
+            "sentences": [{"raw": caption(index)}],
+        }
+        for index in range(COUNT)
+    ]
+    path.write_text(json.dumps({"images": images, "dataset": "flickr8k"}))
+
+
+def _write_imagefolder(folder: Path) -> None:
+    """As the library `datasets` takes it: a folder a split, metadata.jsonl in each."""
+    for split, start in (("train", 0), ("validation", 32)):
+        (folder / split).mkdir(parents=True, exist_ok=True)
+        indices = range(start, 32 if split == "train" else COUNT)
+        for index in indices:
+            (folder / split / f"{index}.jpg").write_bytes(jpeg(index))
+        lines = [json.dumps({"file_name": f"{i}.jpg", "text": caption(i)}) for i in indices]
+        (folder / split / "metadata.jsonl").write_text("\n".join(lines))
+    for text in (*folder.glob("*.txt"), *folder.glob("*.jpg")):
+        text.unlink()
+
+
+def _write_birds(folder: Path) -> None:
+    for path in (*folder.glob("*.txt"), *folder.glob("*.jpg")):
+        path.unlink()
+    for index in range(COUNT):
+        for kind, data in (("images", jpeg(index)), ("text", caption(index).encode())):
+            suffix = {"images": "jpg", "text": "txt"}[kind]
+            path = folder / kind / f"00{index % 3}.Bird" / f"{index}.{suffix}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+
+
+def _write_parquet(folder: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, indices in (("train", range(32)), ("validation", range(32, COUNT))):
+        images = [{"bytes": jpeg(index), "path": f"{index}.jpg"} for index in indices]
+        table = pa.table({"image": images, "text": [caption(index) for index in indices]})
+        pq.write_table(table, folder / f"{name}-00000-of-00001.parquet")
+
+
+def _write_shards(pattern: Path) -> None:
+    folder = pattern.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    for shard in range(2):
+        with tarfile.open(folder / f"{shard:05d}.tar", "w") as archive:
+            for index in range(shard, COUNT, 2):
+                for suffix, data in (("jpg", jpeg(index)), ("txt", caption(index).encode())):
+                    info = tarfile.TarInfo(f"{index:09d}.{suffix}")
+                    info.size = len(data)
+                    archive.addfile(info, io.BytesIO(data))
+
+
+LAYOUTS = {
+    "captions.txt": lambda path: _write_rows(path, ",", "image,caption"),
+    "Flickr8k.token.txt": lambda path: _write_rows(path, "\t", number="{}.jpg#0"),
+    "results.csv": lambda path: _write_rows(path, "| 0| ", "image_name| comment_number| comment"),
+    "captions.tsv": lambda path: _write_rows(path, "\t", "filepath\ttitle"),
+    "names.csv": lambda path: _write_rows(path, ";", "foto;words"),
+    "captions.json": lambda path: path.write_text(
+        json.dumps({f"{index}.jpg": [caption(index)] for index in range(COUNT)})
+    ),
+    "imagefolder": _write_imagefolder,
+    "birds": _write_birds,
+    "parquet": _write_parquet,
+    "shards/{00000..00001}.tar": _write_shards,
+}
