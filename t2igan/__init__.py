@@ -44,7 +44,7 @@ def load(
     """Returns a trained run's generator, ready to sample on all local devices.
 
     Args:
-      workdir: folder of the run.
+      workdir: folder of the run; or an export: its folder, a ZIP of it, or hf://USER/NAME.
       step: of the checkpoint: a number, "latest" or "best".
       sentence_encoder: for a run that was trained with an encoder of your own: that encoder, or
         its `module:attribute`.

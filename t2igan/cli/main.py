@@ -58,6 +58,9 @@ SUBCOMMANDS = {
     "train_matcher": Subcommand(
         "t2igan.cli.train_matcher", "train the image-text matcher", computes=True
     ),
+    "export": Subcommand(
+        "t2igan.cli.export", "write a generator as ONNX, StableHLO or a web page", computes=True
+    ),
     "report": Subcommand("t2igan.cli.report", "write one HTML page about a run"),
     "sweep": Subcommand(
         "t2igan.cli.sweep", "train a config's trials and compare them", takes_config=True

@@ -1,4 +1,7 @@
-"""Paths on the command line: `~` is the home folder in each, and URLs are refused at once."""
+"""Paths on the command line: `~` is the home folder in each, and URLs are refused at once.
+
+Those of the Hugging Face hub, hf://USER/NAME, name exports, and pass.
+"""
 
 from __future__ import annotations
 
@@ -38,12 +41,12 @@ def expanded(words: Sequence[str]) -> list[str]:
 
 def _path(flag: str, value: str) -> str:
     scheme = _SCHEME.match(value)
-    if scheme and scheme[1].lower() != "file":
+    if scheme and scheme[1].lower() not in ("file", "hf"):
         raise UserError(
             f"{flag}={value}: {scheme[1]}:// is not supported; copy it to a folder of this machine "
             "first, and give that"
         )
-    if scheme:
+    if scheme and scheme[1].lower() == "file":
         value = value[len(scheme[0]) :]
     if "~" not in value:
         return value

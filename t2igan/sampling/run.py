@@ -29,7 +29,7 @@ from t2igan.config import record
 from t2igan.metrics.matcher.model import Matcher
 from t2igan.recipes.base import Recipe, Variables
 from t2igan.sampling import best_of as reranking
-from t2igan.sampling import interpolation, pretrained
+from t2igan.sampling import exported, interpolation, pretrained
 from t2igan.sampling.sampler import BATCH_SIZE, Sampler
 from t2igan.workdir.checkpoints import restore_item
 from t2igan.workdir.meta import CheckpointMeta
@@ -41,7 +41,8 @@ def load(
     """Returns the run's generator, ready to draw, on all local devices.
 
     Args:
-      workdir: folder of the run; of `checkpoints/` only the generator and `meta` are read.
+      workdir: folder of the run; of `checkpoints/` only the generator and `meta` are read. Or what
+        `t2igan export --format=safetensors` wrote: the folder, a ZIP of it, or hf://USER/NAME.
       step: of the checkpoint, "latest", or "best" by the run's `config.checkpoint.best_metric`.
       sentence_encoder: for a run that reads sentence embeddings by another encoder than `minilm`:
         that encoder, or its `module:attribute`.
@@ -49,6 +50,10 @@ def load(
     Raises:
       UserError: no run there, no such checkpoint, or a damaged one.
     """
+    if exported.is_export(workdir):
+        variables, meta = exported.read(workdir)
+        with _understood(Path(workdir), meta.step):
+            return Run(Path(workdir), meta.step, meta, meta.recipe(), variables, sentence_encoder)
     workdir = Path(workdir)
     if not workdir.is_dir():
         raise UserError(f"{workdir} is not a run's folder; `t2igan train --workdir` makes one")

@@ -1,0 +1,1 @@
+"""Export: a trained generator as ONNX, StableHLO, safetensors, and a page for the browser."""
