@@ -30,6 +30,7 @@ LAYERS = (
     "t2igan.evaluation",
     "t2igan.report",
     "t2igan.export",
+    "t2igan.serving",
     "t2igan.training",
     "t2igan.sweep",
     "t2igan",  # the public Python

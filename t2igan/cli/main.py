@@ -61,6 +61,9 @@ SUBCOMMANDS = {
     "export": Subcommand(
         "t2igan.cli.export", "write a generator as ONNX, StableHLO or a web page", computes=True
     ),
+    "serve": Subcommand(
+        "t2igan.cli.serve", "serve a page and a JSON API that draw captions", computes=True
+    ),
     "report": Subcommand("t2igan.cli.report", "write one HTML page about a run"),
     "sweep": Subcommand(
         "t2igan.cli.sweep", "train a config's trials and compare them", takes_config=True

@@ -62,15 +62,15 @@ def write(run: Run, folder: Path) -> None:
         "caption_length": run.caption_length,
         "image_size": run.image_size,
         "noise": dict(sorted(run.recipe.noise_dims.items())),
-        "examples": _examples(run),
+        "examples": examples(run),
         "name": run.config.recipe,
     }
     text = json.dumps(about, ensure_ascii=False, separators=(",", ":"))
     (folder / "about.json").write_text(text, encoding="utf-8")
 
 
-def _examples(run: Run) -> list[str]:
-    """Two captions of words that the run knows."""
+def examples(run: Run) -> list[str]:
+    """Returns two captions of words that the run knows."""
     shapes = ["a small red star on the left", "a large blue ring on the right"]
     known = set(run.vocabulary.words)
     if all(word in known for caption in shapes for word in caption.split()):

@@ -255,6 +255,26 @@ class Run:
         key = jax.random.key(seed)
         return sampler.sample(variables, text, indices, key, truncation, progress)
 
+    def noise(
+        self, seeds: np.ndarray, indices: np.ndarray, truncations: np.ndarray
+    ) -> dict[str, np.ndarray]:
+        """Returns the noise that `generate` takes, [B, dim] each, of many seeds at once.
+
+        Args:
+          seeds: int [B].
+          indices: int [B] which noise of its seed each row takes.
+          truncations: float [B] scale of each row.
+        """
+        sampler, _ = self._sampler(BATCH_SIZE)
+        return sampler.noise_of_seeds(seeds, indices, truncations)
+
+    def generate_from(
+        self, text: Mapping[str, np.ndarray], noise: dict[str, np.ndarray]
+    ) -> np.ndarray:
+        """Returns uint8 [B, S, S, 3] of texts as `generate` takes them, and of noise of `noise`."""
+        sampler, variables = self._sampler(BATCH_SIZE)
+        return sampler.from_noise(variables, text, noise)
+
     def interpolate_captions(
         self,
         start: str,

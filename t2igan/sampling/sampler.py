@@ -66,6 +66,25 @@ class Sampler:
         """
         return self._noise(key, indices, truncation)
 
+    def noise_of_seeds(
+        self, seeds: np.ndarray, indices: np.ndarray, truncations: np.ndarray
+    ) -> dict[str, np.ndarray]:
+        """Returns the recipe's noise, [B, dim] of each name, a row by its own seed and address.
+
+        Args:
+          seeds, indices: int [B].
+          truncations: float [B], what each row is scaled by.
+        """
+        count = len(seeds)
+        padded = -(-count // self._batch_size) * self._batch_size  # else another program each time
+        rows = (
+            np.resize(np.asarray(seeds, np.uint32), padded),
+            np.resize(np.asarray(indices, np.int32), padded),
+            np.resize(np.asarray(truncations, np.float32), padded),
+        )
+        found = jax.device_get(self._noise_of_seeds(*rows))
+        return {name: values[:count] for name, values in found.items()}
+
     def sample(
         self,
         variables: Variables,
@@ -110,6 +129,16 @@ class Sampler:
             return jax.tree.map(lambda rows: rows * scale, example_noise(key, indices, dims))
 
         return jax.jit(noise)
+
+    @functools.cached_property
+    def _noise_of_seeds(self) -> Any:
+        dims = self._recipe.noise_dims
+
+        def row(seed: jax.Array, index: jax.Array, scale: jax.Array) -> dict[str, jax.Array]:
+            drawn = example_noise(jax.random.key(seed), index[None], dims)
+            return jax.tree.map(lambda rows: rows[0] * scale, drawn)
+
+        return jax.jit(jax.vmap(row))
 
     def _all(self, generate: Any, inputs: tuple[Any, ...], progress: bool) -> np.ndarray:
         """Generates batch by batch; one is computed while the one before it is fetched."""

@@ -67,6 +67,7 @@ async function draw() {
     const other = at("walk").open && tokenize(at("other").value).length ? at("other").value : caption;
     const start = performance.now();
     const images = await generator.images({
+      caption,
       from: vocabulary.encode(caption),
       to: vocabulary.encode(other),
       share: Number(at("way").value) / 100,
@@ -80,7 +81,7 @@ async function draw() {
       canvas.getContext("2d").putImageData(image, 0, 0);
       canvas.setAttribute("aria-label", `${caption}, image ${place + 1}`);
     });
-    const way = { webgpu: "WebGPU", wasm: "WebAssembly" }[generator.provider];
+    const way = { webgpu: "WebGPU", wasm: "WebAssembly", server: "the server" }[generator.provider];
     say(`${milliseconds.toFixed(1)} ms an image, by ${way}`);
     document.body.dataset.drawn = caption;
     document.body.dataset.milliseconds = milliseconds.toFixed(2);
@@ -110,6 +111,8 @@ async function main() {
   at("walk").addEventListener("toggle", draw);
   changed();
   generator = await Generator.load(about);
+  // A server draws of one caption, and of seeds one after another.
+  for (const id of ["walk", "noisebox"]) at(id).hidden = generator.walks === false;
   say("Ready.");
   await draw();
 }

@@ -1,0 +1,1 @@
+"""A server of generated images: a page and a JSON API."""
