@@ -67,6 +67,7 @@ def main(args: argparse.Namespace) -> None:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((args.host, args.port))
+        listening.listen(128)  # from here on nobody else can have the port
     except OSError as error:
         raise UserError(
             f"--host={args.host} --port={args.port} cannot be listened on: {error.strerror}"
