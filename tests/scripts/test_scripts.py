@@ -127,7 +127,8 @@ def test_environment_is_made_once_for_the_same_pins(tmp_path: Path) -> None:
         return (folder / "words").read_text().splitlines()
 
     first = installs("requirements-dev.txt")
-    assert first[0] == "-m pip install --require-hashes --requirement scripts/requirements-dev.txt"
+    pins = "--require-hashes --requirement scripts/requirements-dev.txt"
+    assert first[0] == f"-m pip install --no-deps {pins}"
     assert "--no-deps --no-build-isolation --editable ." in first[1]
     assert installs("requirements-dev.txt") == []
     assert installs() == []  # the development pins hold these

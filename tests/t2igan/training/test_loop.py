@@ -15,6 +15,7 @@ from t2igan import images
 from t2igan.config.aliases import upgrade
 from t2igan.losses import adversarial as losses
 from t2igan.runtime.rng import example_noise, named_key
+from t2igan.sampling.grid import grid_shape
 from t2igan.training import loop
 from t2igan.training import progress as step_reports
 from t2igan.training.experiment import Experiment, open_experiment
@@ -52,7 +53,8 @@ def test_a_run_folder_reads_with_ls_and_head(whole_run, config):
 
     for step in (6, 12):
         with Image.open(whole_run / "samples" / f"step_{step:08d}.png") as picture:
-            assert picture.size == (2 * (8 + 2) + 2, 2 * (8 + 2) + 2)
+            # Two captions; the real image and two noises.
+            assert picture.size == grid_shape(2, 3, 8)
 
 
 def test_a_head_start_ends_when_it_should(config, tmp_path):
