@@ -149,7 +149,7 @@ FIELDS = {
     # Losses: diversity, for every recipe.
     "loss.diversity_weight": _not_negative(
         0.0,
-        "of the diversity loss: each caption of a step is drawn twice, and the two images shall "
+        "of the diversity loss: two images of each caption of a step are generated, and shall "
         "differ; 0 = off",
         since="0.2",
     ),

@@ -65,7 +65,7 @@ def open_captions(path: Path, columns: Columns | None = None) -> CaptionsFile:
     """
     columns = columns or Columns()
     with text_files.open_binary(path) as file:
-        encoding = text_files.encoding_of(file, path, columns.encoding)
+        encoding = text_files.encoding_of(file, columns.encoding)
         text = text_files.as_text(file, encoding)
         kind = _kind(text, path)
         if kind != "table":

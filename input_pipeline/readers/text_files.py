@@ -66,7 +66,7 @@ def open_binary(path: Path, flag: str = "--captions") -> BinaryIO:
     return file
 
 
-def encoding_of(file: BinaryIO, path: Path | str, given: str | None = None) -> str:
+def encoding_of(file: BinaryIO, given: str | None = None) -> str:
     """Returns the name of a file's encoding, for `codecs`; the file is at its start again.
 
     A byte order mark decides; else UTF-8 where all of the file is, else Windows-1252.
@@ -125,7 +125,7 @@ def lines(text: TextIO, most: int) -> Iterator[tuple[int, str | None]]:
 
 def decode(data: bytes) -> str:
     """Returns the text of a small file's bytes, whatever of the encodings it is in."""
-    return as_text(io.BytesIO(data), encoding_of(io.BytesIO(data), "")).read()
+    return as_text(io.BytesIO(data), encoding_of(io.BytesIO(data))).read()
 
 
 def whole(text: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -59,9 +59,3 @@ class Source(Protocol):
     def captions(self, split: str) -> Iterator[str]:
         """Returns every caption of a split, for building a vocabulary."""
         ...
-
-
-def is_inside(name: str) -> bool:
-    """Returns whether a file name that data gives cannot lead out of the folder it is joined to."""
-    path = PurePosixPath(name)
-    return bool(path.parts) and not path.is_absolute() and ".." not in path.parts

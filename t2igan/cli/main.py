@@ -62,7 +62,7 @@ SUBCOMMANDS = {
         "t2igan.cli.export", "write a generator as ONNX, StableHLO or a web page", computes=True
     ),
     "serve": Subcommand(
-        "t2igan.cli.serve", "serve a page and a JSON API that draw captions", computes=True
+        "t2igan.cli.serve", "serve a page and a JSON API that generate images", computes=True
     ),
     "report": Subcommand("t2igan.cli.report", "write one HTML page about a run"),
     "sweep": Subcommand(

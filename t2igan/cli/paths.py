@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from input_pipeline.errors import UserError
 
-_TEXT_FLAGS = ("--caption", "--captions_text")  # what people say may begin with anything
+_TEXT_FLAGS = ("--caption",)  # what people say may begin with anything
 _SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.\-]*)://")
 _HOME = re.compile(r"(^|,)~(?=[/\w]|$|,)")
 

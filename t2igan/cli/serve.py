@@ -1,4 +1,4 @@
-"""`t2igan serve`: a page and a JSON API that draw what a caption says."""
+"""`t2igan serve`: a page and a JSON API that generate images of a caption."""
 
 from __future__ import annotations
 

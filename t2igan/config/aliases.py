@@ -31,11 +31,14 @@ METRICS = {
     "text_variance": "variance",
     "noise_variance": "variance",
     "diversity": "variance",
-    "diversity_pixels": "variance",
-    "caption_recall_at_1": "caption_recall",
-    "caption_recall_at_5": "caption_recall",
-    "caption_recall_at_10": "caption_recall",
-    "accuracy_all": "shapes_accuracy",
+}
+_FAMILIES = {
+    "swd_": "sliced_wasserstein",
+    "diversity_": "variance",
+    "text_variance_": "variance",
+    "noise_variance_": "variance",
+    "caption_recall_at_": "caption_recall",
+    "accuracy_": "shapes_accuracy",
 }
 # In metrics.jsonl, there also after "validation/".
 LOGGED = {
@@ -59,6 +62,9 @@ def field(name: str) -> str:
 def metric(name: str) -> str:
     """Returns the metric of a name: its own, a former one, or one under which it is reported."""
     short = name.removesuffix("_lite0")
+    for beginning, family in _FAMILIES.items():
+        if short.startswith(beginning):
+            return family
     return METRICS.get(name, METRICS.get(short, short))
 
 

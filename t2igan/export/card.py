@@ -45,7 +45,7 @@ tags:
 
 # {config.recipe}, {run.image_size}x{run.image_size} pixels
 
-A generator that draws an image of a caption in one pass, trained by t2igan {__version__}
+A generator of images of a caption in one pass, trained by t2igan {__version__}
 (step {run.step:,}, recipe `{config.recipe}`, data set {run.meta.dataset_hash[:12] or "unknown"}).
 
 ## Use
@@ -72,7 +72,7 @@ not in the list), code 2, then 0 up to {run.caption_length} codes.
 ## Limits
 
 It knows {len(run.vocabulary):,} words and the kind of images that it was trained on, and nothing
-else; words beyond are drawn as if they were not there. Captions of over {run.caption_length - 2}
+else; other words have no effect of their own. Captions of over {run.caption_length - 2}
 words are cut. It may show the biases of its data. The license of the weights is that of the data
 they were trained on: say which before you publish them.
 {"".join(chr(10) + note for note in notes)}

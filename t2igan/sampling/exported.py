@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from input_pipeline.errors import UserError
+from t2igan.sampling.pretrained import flat, nested
 from t2igan.workdir.meta import CheckpointMeta
 
 NAME = "model.safetensors"
@@ -37,7 +38,7 @@ def write(
     from safetensors.numpy import save_file
 
     arrays = {}
-    for name, value in _flat(variables):
+    for name, value in flat(variables):
         array = np.ascontiguousarray(value)
         if half and array.dtype == np.float32:
             array = array.astype(np.float16)
@@ -71,14 +72,7 @@ def read(path: str | Path) -> tuple[dict[str, Any], CheckpointMeta]:
         arrays = load(data)
     except (SafetensorError, TypeError, ValueError, LookupError, RecursionError) as error:
         raise UserError(f"{path} has no exported generator, or a damaged one: {error}") from error
-    variables: dict[str, Any] = {}
-    for name, value in arrays.items():
-        *folders, last = name.split("/")
-        place = variables
-        for folder in folders:
-            place = place.setdefault(folder, {})
-        place[last] = value.astype(np.float32) if value.dtype == np.float16 else value
-    return variables, meta
+    return nested(arrays), meta
 
 
 def _bytes(path: Path) -> bytes:
@@ -111,11 +105,3 @@ def _from_hub(address: str) -> Path:
     if not (Path(found) / NAME).is_file():
         raise UserError(f"{address} has no {NAME}: it is no export of t2igan")
     return Path(found)
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, np.ndarray]]:
-    for name, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}/")
-        else:
-            yield prefix + name, np.asarray(value)

@@ -49,7 +49,7 @@ def make_app(run: Run, most_waiting: int = 256) -> Starlette:
 
     Args:
       run: trained.
-      most_waiting: images that may wait to be drawn; beyond, requests get 429.
+      most_waiting: images that may wait; beyond, requests get 429.
     """
     batcher = Batcher(run, _png, most_waiting)
 
@@ -62,7 +62,7 @@ def make_app(run: Run, most_waiting: int = 256) -> Starlette:
     async def generate(request: Request) -> Response:
         asked = _asked(await _body(request), run)
         try:
-            images = await batcher.draw(**asked)
+            images = await batcher.generate(**asked)
         except Full:
             raise Refused(429, f"{batcher.waiting} images are waiting: try again later") from None
         words = dict.fromkeys(tokenize(asked["caption"]))
@@ -175,4 +175,4 @@ async def _missing(request: Request, error: Exception) -> Response:
 
 
 async def _failed(request: Request, error: Exception) -> Response:
-    return JSONResponse({"error": "the images could not be drawn"}, 500)
+    return JSONResponse({"error": "the images could not be generated"}, 500)

@@ -1,4 +1,4 @@
-"""Requests that come together are drawn together: one compiled batch, many callers."""
+"""Batching of concurrent requests: one compiled batch, many callers."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class _Job:
 
 
 class Batcher:
-    """Draws images of many callers with one generator.
+    """Generates images for many callers with one generator.
 
     Args:
       run: trained.
-      finish: (uint8 [S, S, 3]) -> what callers get of each image; runs beside the drawing.
+      finish: (uint8 [S, S, 3]) -> what callers get of each image; runs in the generating thread.
       most_waiting: images that may wait; beyond, callers are turned away.
     """
 
@@ -45,14 +45,14 @@ class Batcher:
         self._most = most_waiting
         self._waiting = 0
         self._jobs: asyncio.Queue[_Job] = asyncio.Queue()
-        self._pool = concurrent.futures.ThreadPoolExecutor(1, "draw")
+        self._pool = concurrent.futures.ThreadPoolExecutor(1, "generate")
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Compiles, and begins to draw."""
+        """Compiles, and begins to generate."""
         loop = asyncio.get_running_loop()
         first = _Job(self._run.vocabulary.words[-1], 1, 0, 1.0, loop.create_future())
-        await loop.run_in_executor(self._pool, self._drawn, [first])
+        await loop.run_in_executor(self._pool, self._generated, [first])
         self._task = asyncio.create_task(self._work())
 
     async def stop(self) -> None:
@@ -65,10 +65,10 @@ class Batcher:
 
     @property
     def waiting(self) -> int:
-        """Images that wait or are being drawn."""
+        """Images that wait or are being generated."""
         return self._waiting
 
-    async def draw(self, caption: str, num: int, seed: int, truncation: float) -> list[Any]:
+    async def generate(self, caption: str, num: int, seed: int, truncation: float) -> list[Any]:
         """Returns `num` finished images, those that `Run.sample` gives.
 
         Raises:
@@ -96,8 +96,8 @@ class Batcher:
             if not jobs:
                 continue
             try:
-                parts = await loop.run_in_executor(self._pool, self._drawn, jobs)
-            except Exception as error:  # each of its callers learns of it; the next are drawn
+                parts = await loop.run_in_executor(self._pool, self._generated, jobs)
+            except Exception as error:  # each of its callers learns of it; others go on
                 for job in jobs:
                     if not job.done.done():
                         job.done.set_exception(error)
@@ -106,7 +106,7 @@ class Batcher:
                 if not job.done.done():
                     job.done.set_result(part)
 
-    def _drawn(self, jobs: Sequence[_Job]) -> list[list[Any]]:
+    def _generated(self, jobs: Sequence[_Job]) -> list[list[Any]]:
         counts = [job.num for job in jobs]
         rows = self._run.text([job.caption for job in jobs])
         text = {name: np.repeat(values, counts, axis=0) for name, values in rows.items()}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -42,7 +41,6 @@ class CaptionedFiles:
         """
         self._folder = folder
         self.bad: list[tuple[str, str]] = []
-        self._bad_counts: Counter[str] = Counter()
         self._groups = CaptionGroups(None, self._captions(files))
         if not len(self._groups):
             some = "; ".join(f"{where}: {reason}" for where, reason in self.bad[:3])
@@ -102,6 +100,5 @@ class CaptionedFiles:
                     yield key, caption.strip(), split or row.split, name
 
     def _note(self, where: str, reason: str) -> None:
-        self._bad_counts[reason] += 1
         if len(self.bad) < _MOST_LISTED:
             self.bad.append((where, reason))

@@ -1,4 +1,4 @@
-// The page: reads the form, draws the grid, says how long it took.
+// The page: reads the form, fills the grid, says how long it took.
 
 import { Generator } from "./generate.js";
 import { Vocabulary, tokenize } from "./text.js";
@@ -56,7 +56,7 @@ function changed() {
   draw();
 }
 
-// One drawing at a time; of several that were asked for meanwhile, the last.
+// One batch at a time; of several that were asked for meanwhile, the last.
 async function draw() {
   if (!generator) return;
   if (busy) { wanted = true; return; }
@@ -86,7 +86,7 @@ async function draw() {
     document.body.dataset.drawn = caption;
     document.body.dataset.milliseconds = milliseconds.toFixed(2);
   } catch (error) {
-    say(`The images could not be drawn: ${error.message}`, true);
+    say(`The images could not be generated: ${error.message}`, true);
   } finally {
     busy = false;
   }
@@ -111,7 +111,7 @@ async function main() {
   at("walk").addEventListener("toggle", draw);
   changed();
   generator = await Generator.load(about);
-  // A server draws of one caption, and of seeds one after another.
+  // A server takes one caption, and seeds one after another.
   for (const id of ["walk", "noisebox"]) at(id).hidden = generator.walks === false;
   say("Ready.");
   await draw();

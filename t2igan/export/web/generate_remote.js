@@ -1,4 +1,4 @@
-// The generator of a page that a server draws for: `t2igan serve`.
+// The generator of a page of `t2igan serve`: the server generates.
 
 export class Generator {
   static async load(about) {

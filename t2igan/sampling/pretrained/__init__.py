@@ -42,7 +42,7 @@ def path_of(name: str) -> Path:
 
 def write(path: Path, variables: Mapping[str, Any], meta: CheckpointMeta) -> None:
     """Writes a generator's variables and what its checkpoint says of itself."""
-    arrays = {name: _small(np.asarray(value)) for name, value in _flat(variables)}
+    arrays = {name: _small(np.asarray(value)) for name, value in flat(variables)}
     arrays[_META] = np.frombuffer(json.dumps(meta.to_json()).encode(), np.uint8)
     with path.open("wb") as file:
         np.savez_compressed(file, **arrays)
@@ -60,6 +60,11 @@ def read(path: Path) -> tuple[dict[str, Any], CheckpointMeta]:
         meta = CheckpointMeta.from_json(json.loads(arrays.pop(_META).tobytes()))
     except (OSError, TypeError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise UserError(f"{path} is not a pretrained model, or damaged: {error}") from error
+    return nested(arrays), meta
+
+
+def nested(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Returns variables of arrays by names joined by "/"; 16-bit numbers become float32."""
     variables: dict[str, Any] = {}
     for name, value in arrays.items():
         *folders, last = name.split("/")
@@ -67,13 +72,14 @@ def read(path: Path) -> tuple[dict[str, Any], CheckpointMeta]:
         for folder in folders:
             place = place.setdefault(folder, {})
         place[last] = value.astype(np.float32) if value.dtype == np.float16 else value
-    return variables, meta
+    return variables
 
 
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yields (name, array) of variables, names joined by "/"."""
     for name, value in tree.items():
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}/")
+            yield from flat(value, f"{prefix}{name}/")
         else:
             yield prefix + name, value
 
