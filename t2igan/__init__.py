@@ -12,6 +12,7 @@ results = t2igan.evaluate("runs/tiny", metrics="frechet,kid")
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -86,12 +87,19 @@ def prepare(source: str, out: str | Path, **options: Any) -> dict[str, Any]:
     from input_pipeline.prepare.build import prepare as build
     from input_pipeline.prepare.build import source_defaults
     from input_pipeline.prepare.options import PrepareOptions
+    from t2igan.runtime import paths
 
     given = {
         name: str(value) if isinstance(value, Path) else value for name, value in options.items()
     }
+    given = {
+        name: _local(value) if isinstance(value, str) else value for name, value in given.items()
+    }
     values = source_defaults(source, given)
-    return build(PrepareOptions.of({"source": source, "out": str(out), **values}))
+    if paths.is_url(out) and not given.get("overwrite"):
+        paths.refuse_taken(str(out))
+    with paths.output(out) as folder:
+        return build(PrepareOptions.of({"source": source, "out": str(folder), **values}))
 
 
 def train(
@@ -119,6 +127,7 @@ def train(
     from t2igan.config.override import override
     from t2igan.config.record import every_field_known
     from t2igan.training.loop import train as train_loop
+    from t2igan.workdir.mirror import working_copy
 
     words = [f"--config.{name}={_text(value)}" for name, value in (overrides or {}).items()]
     with every_field_known():
@@ -126,7 +135,8 @@ def train(
             config = load_config([f"--config={config}", *words])
         else:
             config = override(config, words)
-        return train_loop(config, Path(workdir), devices)
+        with working_copy(os.fspath(workdir)) as folder:
+            return train_loop(config, folder, devices)
 
 
 def evaluate(
@@ -144,15 +154,25 @@ def evaluate(
     """
     from t2igan.evaluation.evaluate import evaluate as run_evaluation
     from t2igan.evaluation.options import EvaluationOptions
+    from t2igan.runtime import paths
 
     if isinstance(workdir, str | Path):
         workdir = [workdir]
-    for name in ("images", "captions", "out"):
-        if options.get(name) is not None:
-            options[name] = Path(options[name])
-    with _unknown_options():
-        options_ = EvaluationOptions(workdirs=tuple(map(Path, workdir or ())), **options)
-    return run_evaluation(options_)
+    with contextlib.ExitStack() as uploads:
+        folders = []
+        for each in workdir or ():
+            folders.append(paths.local(each, skip=paths.TRAINING_ONLY))
+            if paths.is_url(each):
+                uploads.enter_context(paths.changes_uploaded(folders[-1], str(each)))
+        for name in ("images", "captions"):
+            if options.get(name) is not None:
+                options[name] = paths.local(options[name])
+        if options.get("out") is not None:
+            out = paths.output(options["out"], update=True)
+            options["out"] = uploads.enter_context(out)
+        with _unknown_options():
+            options_ = EvaluationOptions(workdirs=tuple(folders), **options)
+        return run_evaluation(options_)
 
 
 def list_recipes() -> list[str]:
@@ -168,6 +188,13 @@ def __getattr__(name: str) -> Any:
 
         return Run
     raise AttributeError(f"module 't2igan' has no attribute {name!r}")
+
+
+def _local(value: str) -> str:
+    """A staged copy of what is at a URL; anything else as it is."""
+    from t2igan.runtime import paths
+
+    return str(paths.local(value)) if paths.is_url(value) else value
 
 
 def _text(value: Any) -> str:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -25,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from input_pipeline.errors import UserError
+from input_pipeline.file_lock import locked
 
 VOCABULARY = "vocabulary.json"
 WORD_VECTORS = "word_vectors.npy"
@@ -115,8 +115,7 @@ def _glob_escape(name: str) -> str:
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     """Holds the folder's lock, which the system lets go however the process ends."""
-    with (folder / _LOCK).open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with locked(folder / _LOCK, wait=False):
         yield
 
 

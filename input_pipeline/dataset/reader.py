@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import operator
-import resource
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, SupportsIndex
@@ -191,6 +190,10 @@ def _damaged(path: Path, error: object) -> UserError:
 
 def _allow_open_files(wanted: int) -> int:
     """How many of `wanted` files may stay open, after raising the process's soft limit for them."""
+    try:
+        import resource
+    except ImportError:  # Windows, which lets a process open as many as it likes
+        return wanted
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
         return wanted

@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import NoReturn
 
 from input_pipeline.errors import UserError, did_you_mean, printable
-from t2igan.cli.paths import expanded
+from t2igan.cli.paths import expanded, localized
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,9 +131,13 @@ def _run(argv: list[str]) -> None:
         )
     subcommand = SUBCOMMANDS[name]
     module = importlib.import_module(subcommand.module)
-    args = _read_flags(name, subcommand, module, rest)
-    if args is not None:
-        module.main(args)
+    if {"-h", "--help"} & set(rest):
+        _read_flags(name, subcommand, module, rest)
+        return
+    with localized(name, rest) as words:
+        args = _read_flags(name, subcommand, module, words)
+        if args is not None:
+            module.main(args)
 
 
 def _overview() -> str:
@@ -240,11 +244,17 @@ def _fail_about_flag(parser: argparse.ArgumentParser, word: str) -> NoReturn:
 
 
 def _fail(message: str) -> int:
-    line = "t2igan: error: " + printable(" ".join(message.split()))
+    line = "t2igan: error: " + printable(" ".join(_with_urls(message).split()))
     # A terminal, or a log, may not be able to show every letter of a file's name.
     encoding = sys.stderr.encoding or "utf-8"
     print(line.encode(encoding, "backslashreplace").decode(encoding), file=sys.stderr)
     return 2
+
+
+def _with_urls(message: str) -> str:
+    """Names what was staged from a bucket by its URL; nothing is imported where nothing was."""
+    paths = sys.modules.get("t2igan.runtime.paths")
+    return paths.shown(message) if paths else message
 
 
 def _file_mistake(error: OSError) -> str:

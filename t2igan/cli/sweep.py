@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from input_pipeline.errors import UserError
-
-if TYPE_CHECKING:
-    pass
 
 HELP = "Train every trial that a config's sweep(add) names, then write one table and one plot."
 EXAMPLE = """
@@ -47,21 +44,32 @@ def main(args: argparse.Namespace) -> None:
     Raises:
       UserError: the config has no trials, or some trial failed.
     """
-    from t2igan.sweep.results import write_results
-    from t2igan.sweep.runner import run_trials
-    from t2igan.sweep.trials import find_trials
+    from t2igan.workdir.mirror import working_copy
 
     if args.parallel < 1:
         raise UserError(f"--parallel={args.parallel}: give 1 or more trials at a time")
-    workdir = Path(args.workdir)
+    with working_copy(args.workdir) as workdir:
+        _sweep(args, workdir)
+
+
+def _sweep(args: argparse.Namespace, workdir: Path) -> None:
+    from t2igan.runtime import paths
+    from t2igan.sweep.results import write_results
+    from t2igan.sweep.runner import run_trials
+    from t2igan.sweep.trials import find_trials
+    from t2igan.workdir.mirror import mirror_of
+
     trials = find_trials(args.config_flags, workdir)
     if args.print_commands:
         for trial in trials:
-            print(shlex.join(["python", "-P", "-m", "t2igan", "train", *trial.flags]))
+            command = shlex.join(["python", "-P", "-m", "t2igan", "train", *trial.flags])
+            print(paths.shown(command))
         return
     workdir.mkdir(parents=True, exist_ok=True)
-    failures = {} if args.collect else run_trials(trials, args.parallel)
-    print(write_results(workdir, trials, args.metric, args.mode, failures))
+    mirror = mirror_of(workdir)
+    with mirror.claimed() if mirror else contextlib.nullcontext():
+        failures = {} if args.collect else run_trials(trials, args.parallel)
+        print(paths.shown(write_results(workdir, trials, args.metric, args.mode, failures)))
     if failures:
         print(*failures.values(), sep="\n", file=sys.stderr)
         raise UserError(f"{len(failures)} of {len(trials)} trials failed; run this again to retry")

@@ -24,7 +24,9 @@ EXAMPLE = """
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Adds the subcommand's flags; `--config` flags are set aside by the command line."""
-    parser.add_argument("--workdir", required=True, help="folder of the run: made, or resumed")
+    parser.add_argument(
+        "--workdir", required=True, help="the run, a folder or gs://BUCKET/...: made, or resumed"
+    )
     parser.add_argument(
         "--dry_run",
         action="store_true",
@@ -54,13 +56,19 @@ def main(args: argparse.Namespace) -> None:
       UserError: see `training.loop.train`.
       SystemExit: 130 after Ctrl-C, once the run is saved.
     """
+    from t2igan.workdir.mirror import working_copy
+
+    if args.topology:
+        _use_no_accelerator(args)
+    with working_copy(args.workdir) as workdir:
+        _train(args, workdir)
+
+
+def _train(args: argparse.Namespace, workdir: Path) -> None:
     from t2igan.config import override, record
     from t2igan.runtime import multihost as distributed
     from t2igan.workdir import folder as run_folder
 
-    workdir = Path(args.workdir)
-    if args.topology:
-        _use_no_accelerator(args)
     config = override.load(args.config_flags, default=run_folder.read_config(workdir))
     distributed.initialize(args.coordinator_address, args.num_processes, args.process_id)
     if config.use_compilation_cache:
@@ -84,7 +92,7 @@ def main(args: argparse.Namespace) -> None:
     if outcome.stopped_by is None:
         _measure(config, workdir)
     if distributed.is_first_process():
-        print(_told(outcome.step, outcome.num_steps, outcome.stopped_by, workdir))
+        print(_told(outcome.step, outcome.num_steps, outcome.stopped_by, args.workdir))
     if outcome.stopped_by == signal.SIGINT:
         sys.exit(130)
 
@@ -114,7 +122,7 @@ def _measure(config: ConfigDict, workdir: Path) -> None:
         print(f"measure it on test: t2igan evaluate --workdir={workdir} --step=best")
 
 
-def _told(step: int, num_steps: int, stopped_by: signal.Signals | None, workdir: Path) -> str:
+def _told(step: int, num_steps: int, stopped_by: signal.Signals | None, workdir: str) -> str:
     if stopped_by is None:
         return f"{workdir}: all {num_steps} steps are done; t2igan sample --workdir={workdir}"
     return (

@@ -17,6 +17,7 @@ from t2igan.metrics.engine.context import Context
 from t2igan.metrics.engine.image_folder import of_folder
 from t2igan.metrics.engine.result import Result
 from t2igan.metrics.matcher import model as matchers
+from t2igan.runtime import paths
 from t2igan.sampling import run as sampling
 from t2igan.sampling.run import Run
 from t2igan.workdir.checkpoint_dir import list_steps
@@ -108,12 +109,12 @@ class _RunEvaluation:
             fake = image_sets.generated(self._context.image_set("fake"), generate, {})
             self._context.renew(fake, generate, self._context.about | about)
         self._context.folder = run.workdir
-        origin = {"workdir": str(run.workdir), "step": run.step, "split": split}
+        origin = {"workdir": paths.shown(str(run.workdir)), "step": run.step, "split": split}
         return _finish(self._context, self._metrics, options.lines_of(run.workdir), origin)
 
     def _data_of(self, run: Run) -> tuple[Dataset, str]:
         options, data = self._options, run.config.data
-        dataset = open_dataset(options.dataset or data.dir)
+        dataset = open_dataset(paths.local(options.dataset or data.dir))
         split = options.split or data.test_split
         if not options.split and split not in dataset.splits:
             split = data.validation_split
@@ -126,7 +127,7 @@ class _RunEvaluation:
 
 
 def _evaluate_folder(options: EvaluationOptions) -> list[Result]:
-    dataset = open_dataset(options.dataset) if options.dataset else None
+    dataset = open_dataset(paths.local(options.dataset)) if options.dataset else None
     split = options.split or "test"
     assert options.images is not None
     fake = of_folder(options.images, options.captions, dataset, split, options.num)

@@ -15,6 +15,7 @@ from input_pipeline.files import read_lines
 from input_pipeline.text.vocabulary import NULL, UNK, Vocabulary
 from t2igan.config.length import run_length
 from t2igan.metrics.engine.image_sets import Generate, Text
+from t2igan.runtime import paths
 from t2igan.sampling.run import Run
 from t2igan.workdir.checkpoint_dir import best_step, list_steps
 from t2igan.workdir.folder import read_config
@@ -62,7 +63,7 @@ def fitted(codes: np.ndarray, length: int) -> np.ndarray:
 def about(run: Run, truncation: float) -> dict[str, Any]:
     """For the provenance of every result."""
     return {
-        "workdir": str(run.workdir),
+        "workdir": paths.shown(str(run.workdir)),
         "step": run.step,
         "recipe": run.config.recipe,
         "trained_on": run.meta.dataset_hash,
@@ -100,7 +101,9 @@ def last_step(workdir: str) -> float:
         return float("inf")
     if config.train.steps:
         return config.train.steps
-    return run_length(config, len(open_dataset(config.data.dir).source(config.data.train_split)))
+    return run_length(
+        config, len(open_dataset(paths.local(config.data.dir)).source(config.data.train_split))
+    )
 
 
 def test_split(workdir: Path) -> str | None:
@@ -111,7 +114,7 @@ def test_split(workdir: Path) -> str | None:
     if config is None or not is_wanted(config) or not config.evaluate.on_test:
         return None
     split = config.data.test_split
-    if split and split.partition("[")[0] in open_dataset(config.data.dir).splits:
+    if split and split.partition("[")[0] in open_dataset(paths.local(config.data.dir)).splits:
         return split
     print(f"not measured on test: the data set has no split {split!r}", file=sys.stderr)
     return None

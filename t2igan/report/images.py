@@ -14,6 +14,7 @@ from PIL import Image
 from input_pipeline.dataset.open import Dataset, open_dataset
 from input_pipeline.errors import UserError
 from input_pipeline.stream.train import drawn_text
+from t2igan.runtime import paths
 from t2igan.sampling.captions import first_captions
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def open_data(folder: str, run: Run) -> Dataset:
     """
     if not folder:
         raise UserError("the run's config names no data set")
-    dataset = open_dataset(folder)
+    dataset = open_dataset(paths.local(folder))
     known = (run.vocabulary.words, run.caption_length)
     if (dataset.vocabulary.words, dataset.caption_length) != known:
         raise UserError(f"the data set at {folder} has other words than the run was trained with")

@@ -28,6 +28,7 @@ from input_pipeline.text.vocabulary import Vocabulary, tokenize
 from t2igan.config import record
 from t2igan.metrics.matcher.model import Matcher
 from t2igan.recipes.base import Recipe, Variables
+from t2igan.runtime import paths
 from t2igan.sampling import best_of as reranking
 from t2igan.sampling import exported, interpolation, pretrained
 from t2igan.sampling.sampler import BATCH_SIZE, Sampler
@@ -41,8 +42,9 @@ def load(
     """Returns the run's generator, ready to draw, on all local devices.
 
     Args:
-      workdir: folder of the run; of `checkpoints/` only the generator and `meta` are read. Or what
-        `t2igan export --format=safetensors` wrote: the folder, a ZIP of it, or hf://USER/NAME.
+      workdir: folder or URL of the run; of `checkpoints/` only the generator and `meta` are read.
+        Or what `t2igan export --format=safetensors` wrote: the folder, a ZIP of it, or
+        hf://USER/NAME.
       step: of the checkpoint, "latest", or "best" by the run's `config.checkpoint.best_metric`.
       sentence_encoder: for a run that reads sentence embeddings by another encoder than `minilm`:
         that encoder, or its `module:attribute`.
@@ -50,6 +52,7 @@ def load(
     Raises:
       UserError: no run there, no such checkpoint, or a damaged one.
     """
+    workdir = paths.local(workdir, skip=paths.TRAINING_ONLY) if paths.is_url(workdir) else workdir
     if exported.is_export(workdir):
         variables, meta = exported.read(workdir)
         with _understood(Path(workdir), meta.step):

@@ -19,7 +19,7 @@ from t2igan.config import fields as config_ranges
 from t2igan.config.length import run_length
 from t2igan.recipes import registry
 from t2igan.recipes.base import Recipe
-from t2igan.runtime import sharding
+from t2igan.runtime import paths, sharding
 from t2igan.runtime.device import data_mesh
 from t2igan.training import compile as compiled
 from t2igan.training import stage1 as first_stage
@@ -151,7 +151,7 @@ def open_experiment(
     mesh = mesh or _mesh(num_devices)
     _check_batch(config.train.batch_size, mesh)
     _check_groups(config, mesh)
-    dataset = open_dataset(config.data.dir)
+    dataset = open_dataset(paths.local(config.data.dir))
     first = first_stage.find(config, dataset, workdir)
     recipe = registry.build(config, dataset.image_size, first and first.recipe)
     if recipe.reads_sentences:

@@ -17,6 +17,7 @@ from input_pipeline.dataset.open import Dataset
 from input_pipeline.errors import UserError
 from t2igan.models.text import FROZEN, STAGE1
 from t2igan.recipes.base import Recipe, Variables
+from t2igan.runtime import paths
 from t2igan.workdir.checkpoint_dir import list_steps
 from t2igan.workdir.checkpoints import restore_item
 from t2igan.workdir.meta import CheckpointMeta
@@ -55,7 +56,7 @@ def find(config: ConfigDict, dataset: Dataset, workdir: Path | None = None) -> F
         return None
     if workdir is not None and list_steps(workdir):
         return _from_second(workdir)
-    return _open(Path(config.stage1), dataset)
+    return _open(paths.local(config.stage1, skip=paths.TRAINING_ONLY), dataset)
 
 
 def _from_second(workdir: Path) -> FirstStage:
@@ -74,7 +75,8 @@ def _open(workdir: Path, dataset: Dataset) -> FirstStage:
     meta = CheckpointMeta.from_json(restore_item(workdir, step, "meta")[1])
     _check_words(workdir, meta, variables[FROZEN]["words"]["table"], dataset)
     meta.check_sentences(f"config.stage1={workdir}", dataset)
-    meta = dataclasses.replace(meta, vocabulary=None, monitor={}, workdir=str(workdir), step=step)
+    where = paths.shown(str(workdir))
+    meta = dataclasses.replace(meta, vocabulary=None, monitor={}, workdir=where, step=step)
     return FirstStage(_kept(variables), meta)
 
 

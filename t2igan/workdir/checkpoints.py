@@ -12,6 +12,7 @@ import contextlib
 import dataclasses
 import logging
 import math
+import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -22,7 +23,7 @@ import numpy as np
 
 from input_pipeline.errors import UserError
 from t2igan.runtime import trees as tree_shapes
-from t2igan.runtime.multihost import from_first_process
+from t2igan.runtime.multihost import from_first_process, is_first_process
 from t2igan.workdir import manifest as manifests
 from t2igan.workdir.checkpoint_dir import (
     best_step,
@@ -35,6 +36,7 @@ from t2igan.workdir.checkpoint_dir import (
     set_later_aside,
     step_folder,
 )
+from t2igan.workdir.mirror import mirror_of
 
 ARRAY_ITEMS = ("state", "generator")
 JSON_ITEMS = ("data", "meta")
@@ -79,6 +81,7 @@ class Checkpoints:
         self._best = (best_metric, best_mode)
         self._saving: tuple[int, dict[str, float]] = (0, {})
         self._manager: Any = None
+        self._mirror = mirror_of(workdir)
 
     def __enter__(self) -> Checkpoints:
         return self
@@ -112,6 +115,15 @@ class Checkpoints:
         self.wait()
         if step in self.steps():
             return
+        if self._mirror is not None:
+            if not is_first_process():
+                return  # processes that share no disk: the first one writes what all have whole
+            self._mirror.push()  # before older checkpoints go, the last one is in the bucket
+            if jax.process_count() > 1:
+                items = {
+                    name: _to_numpy(tree) if name in ARRAY_ITEMS else tree
+                    for name, tree in items.items()
+                }
         finite = {name: float(v) for name, v in (metrics or {}).items() if math.isfinite(v)}
         ranked = {name: value for name, value in finite.items() if name == self._best[0]}
         wrapped = {
@@ -158,6 +170,9 @@ class Checkpoints:
         if step < 0:
             return None
         folder = step_folder(self._workdir, step)
+        if self._mirror is not None and not is_first_process():
+            shutil.rmtree(folder, ignore_errors=True)
+            self._mirror.fetch(folder)
         return step, {name: _restore(folder, name, target) for name, target in targets.items()}
 
     def return_to_healthy(self, why: str, *, or_start: bool) -> int:
@@ -171,6 +186,8 @@ class Checkpoints:
           UserError: none was, and the start is not wanted; or the save under way failed.
         """
         self.close()  # orbax's manager would still list them
+        if self._mirror is not None and is_first_process():
+            self._mirror.push()  # the other processes read it there
         return from_first_process(lambda: self._set_unhealthy_aside(why, or_start))
 
     def _set_unhealthy_aside(self, why: str, or_start: bool) -> int:
@@ -193,10 +210,14 @@ class Checkpoints:
     def _opened(self) -> Any:
         """Orbax's manager, made for the first save, with half-deleted steps out of its way."""
         if self._manager is None:
-            from_first_process(lambda: set_half_steps_aside(self._workdir) or 0)
+            if self._mirror is None:
+                from_first_process(lambda: set_half_steps_aside(self._workdir) or 0)
             folder = checkpoints_folder(self._workdir)
             healthy = _LastHealthy(self._workdir)
-            self._manager = _make_manager(folder, self._keep, self._best, self._seal, healthy)
+            alone = self._mirror is not None and jax.process_count() > 1
+            self._manager = _make_manager(
+                folder, self._keep, self._best, self._seal, healthy, alone=alone
+            )
         return self._manager
 
     def _seal(self) -> None:
@@ -293,10 +314,27 @@ class _LastHealthy:
         return [info.step == step for info in checkpoints]
 
 
+def _to_numpy(tree: Any) -> Any:
+    """This process's copy of arrays that every device holds whole."""
+    return jax.tree.map(lambda x: np.asarray(x.addressable_data(0)), tree)
+
+
 def _make_manager(
-    folder: Path, keep: tuple[int, int], best: tuple[str, str], seal: Any, healthy: _LastHealthy
+    folder: Path,
+    keep: tuple[int, int],
+    best: tuple[str, str],
+    seal: Any,
+    healthy: _LastHealthy,
+    *,
+    alone: bool,
 ) -> Any:
     ocp = _orbax()
+    # Alone, this process waits for no other; orbax then makes no folder itself.
+    processes = ocp.options.MultiprocessingOptions(
+        primary_host=0, active_processes={0}, barrier_sync_key_prefix="first"
+    )
+    if alone:
+        folder.mkdir(parents=True, exist_ok=True)
     policies = ocp.checkpoint_managers
     metric, mode = best
     by_metric = policies.BestN(
@@ -316,6 +354,7 @@ def _make_manager(
         save_decision_policy=policies.FixedIntervalPolicy(1),
         async_options=ocp.AsyncOptions(post_finalization_callback=seal),
         cleanup_tmp_directories=True,
+        **({"multiprocessing_options": processes, "create": False} if alone else {}),
     )
     return ocp.CheckpointManager(folder, options=options, item_names=ARRAY_ITEMS + JSON_ITEMS)
 

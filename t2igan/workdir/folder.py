@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from input_pipeline.errors import UserError
+from input_pipeline.file_lock import locked
 from t2igan.config import compare, record
 from t2igan.runtime.multihost import from_first_process, is_first_process
 from t2igan.workdir.checkpoint_dir import list_steps
+from t2igan.workdir.mirror import mirror_of
 
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
@@ -35,7 +36,8 @@ def claimed(workdir: Path, config: ConfigDict) -> Iterator[None]:
 
         def claim() -> int:
             _make(workdir)
-            held.enter_context(_lock(workdir))
+            mirror = mirror_of(workdir)
+            held.enter_context(mirror.claimed() if mirror else _lock(workdir))
             check_resumes(workdir, config)
             return 0
 
@@ -85,16 +87,14 @@ def _make(workdir: Path) -> None:
 @contextlib.contextmanager
 def _lock(workdir: Path) -> Iterator[None]:
     """Holds the folder; the lock ends with the process, however it ends."""
-    descriptor = os.open(workdir, os.O_RDONLY)
-    try:
-        with contextlib.suppress(OSError):  # some network file systems have no locks
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise UserError(
-                    f"{workdir} is being trained by another process; wait for it, stop it, or "
-                    "give another --workdir"
-                ) from error
+    with contextlib.ExitStack() as held:
+        try:
+            held.enter_context(locked(workdir, wait=False))
+        except BlockingIOError as error:
+            raise UserError(
+                f"{workdir} is being trained by another process; wait for it, stop it, or "
+                "give another --workdir"
+            ) from error
+        except OSError:
+            pass  # some network file systems have no locks
         yield
-    finally:
-        os.close(descriptor)
