@@ -35,7 +35,9 @@ from input_pipeline.files import sha256, write_text
 _URL = re.compile(r"([a-zA-Z][a-zA-Z0-9+.\-]*)://")
 _MODULES = {"gs": ("gcsfs", "gcs"), "s3": ("s3fs", "s3")}  # of a scheme: its module and extra
 TRAINING_ONLY = r"checkpoints/[^/]+/state/"  # arrays of a run that sampling does not read
+_SCRATCH = "t2igan-bucket-"
 _AT_ONCE = 16  # transfers
+_HICCUP_SECONDS = 2.0  # an outage that is over by then is not worth a line
 _FIRST_SECONDS = 20.0  # a bucket is waited for before a command gives up
 # Names that say that a folder is whole: uploaded after, and removed before the other files.
 _SEALS = (REPORT, "MANIFEST.json", "manifest.json", "manifest.jsonl")
@@ -302,8 +304,8 @@ def output(path: str | os.PathLike[str], *, update: bool = False) -> Iterator[Pa
         return
     url = text.rstrip("/")
     there = list_files(url)
-    with tempfile.TemporaryDirectory(prefix="t2igan-out-") as scratch:
-        target = Path(scratch) / url.rpartition("/")[2]
+    with scratch_folder() as scratch:
+        target = scratch / url.rpartition("/")[2]
         _copies[str(target)] = url
         if update and there:
             download(url, {name: size for name, (size, _) in there.items()}, _into(target, there))
@@ -324,6 +326,29 @@ def output(path: str | os.PathLike[str], *, update: bool = False) -> Iterator[Pa
             upload(target, [""], url)
 
 
+@contextlib.contextmanager
+def scratch_folder(kept: Callable[[], bool] = lambda: False) -> Iterator[Path]:
+    """Yields a new temporary folder (`TMPDIR` says where), removed at the block's end.
+
+    What kills have left of earlier ones is removed too.
+
+    Args:
+      kept: asked at the end: whether the folder stays.
+    """
+    for lock in Path(tempfile.gettempdir()).glob(f"{_SCRATCH}*/lock"):
+        with contextlib.suppress(OSError), locked(lock, wait=False):
+            shutil.rmtree(lock.parent, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=_SCRATCH))
+    with locked(folder / "lock"):
+        try:
+            yield folder
+        finally:
+            if not kept():
+                shutil.rmtree(folder, ignore_errors=True)
+    if kept():
+        (folder / "lock").unlink()
+
+
 def _into(target: Path, there: Mapping[str, Any]) -> Path:
     return target.parent if "" in there else target
 
@@ -341,7 +366,7 @@ def retried(url: str, act: Callable[[], _T], seconds: float | None = None) -> _T
       FileNotFoundError, FileExistsError: as `act` raised them.
     """
     limit = _patience[-1] if seconds is None else seconds
-    start, pause, said = time.monotonic(), 0.5, False
+    start, pause = time.monotonic(), 0.5
     while True:
         try:
             result = act()
@@ -356,17 +381,47 @@ def retried(url: str, act: Callable[[], _T], seconds: float | None = None) -> _T
                 raise UserError(
                     f"{url} cannot be reached: {_first_line(error)}; is the network there?"
                 ) from error
-            if not said and time.monotonic() - start > 2:
-                said = True
-                print(f"{url} cannot be reached ({_first_line(error)}): trying", file=sys.stderr)
+            _outage.goes_on(_first_line(error))
             time.sleep(pause)
             pause = min(2 * pause, 10.0)
         else:
-            if said:
-                print(f"{url} is reached again", file=sys.stderr)
+            _outage.ended()
             return result
 
 
+class _Outage(logging.Handler):
+    """Says that a bucket cannot be reached, and when it is again.
+
+    The libraries try some times themselves, and log that.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._since: float | None = None
+        self._said = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Looks for what gcsfs and s3fs log before they try again."""
+        before, _, error = record.getMessage().partition(": ")
+        if before.endswith("retrying after exception") or before == "Retryable error":
+            self.goes_on(error.split("\n")[0][:200])
+
+    def goes_on(self, why: str) -> None:
+        """Says it, once an outage has lasted for some seconds."""
+        now = time.monotonic()
+        self._since = self._since or now
+        if not self._said and now - self._since > _HICCUP_SECONDS:
+            self._said = True
+            print(f"the bucket cannot be reached ({why}): trying again", file=sys.stderr)
+
+    def ended(self) -> None:
+        """Says it where the beginning was said."""
+        if self._said:
+            print("the bucket is reached again", file=sys.stderr)
+        self._since, self._said = None, False
+
+
+_outage = _Outage()
 _patience = [_FIRST_SECONDS]
 
 
@@ -546,7 +601,11 @@ def _open(url: str) -> tuple[Any, str]:
     import fsspec
 
     # Its own complaints come with tracebacks; what fails reaches the user as one line.
-    logging.getLogger("gcsfs").setLevel(logging.CRITICAL)
+    log = logging.getLogger(module)
+    if _outage not in log.handlers:
+        log.handlers[:] = [_outage]
+        log.setLevel(logging.DEBUG)
+        log.propagate = False
     options: dict[str, Any] = {"use_listings_cache": False}
     if scheme == "gs" and os.environ.get("STORAGE_EMULATOR_HOST"):
         options["token"] = "anon"

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import re
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -52,26 +51,18 @@ def working_copy(workdir: str | Path) -> Iterator[Path]:
         yield Path(workdir)
         return
     url = str(workdir).rstrip("/")
-    scratch = tempfile.TemporaryDirectory(prefix="t2igan-run-")
-    mirror = Mirror(url, Path(scratch.name) / url.rpartition("/")[2])
-    _mirrors[mirror.folder] = mirror
-    keep = False
-    try:
-        mirror.download()
-        with paths.named(mirror.folder, url):
-            yield mirror.folder
-            mirror.push_rest()
-    except UserError:
-        keep = mirror.unsaved
-        if keep:
-            print(f"what {url} lacks is kept in {mirror.folder}", file=sys.stderr)
-        raise
-    finally:
-        del _mirrors[mirror.folder]
-        if keep:
-            scratch._finalizer.detach()  # type: ignore[attr-defined]
-        else:
-            scratch.cleanup()
+    with paths.scratch_folder(kept=lambda: mirror.unsaved) as scratch:
+        mirror = Mirror(url, scratch / url.rpartition("/")[2])
+        _mirrors[mirror.folder] = mirror
+        try:
+            mirror.download()
+            with paths.named(mirror.folder, url):
+                yield mirror.folder
+                mirror.push_rest()
+        finally:
+            del _mirrors[mirror.folder]
+            if mirror.unsaved:
+                print(f"what {url} lacks is kept in {mirror.folder}", file=sys.stderr)
 
 
 class Mirror:
