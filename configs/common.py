@@ -63,8 +63,26 @@ FIELDS = {
     "stage1": Field(
         "", "second stages: folder of the finished run whose images are made 2 or 4 times as large"
     ),
+    "init_from": Field(
+        "",
+        "a finished run to take the networks' parameters from, where names and shapes agree; "
+        "optimizers and step start anew",
+        since="0.2",
+    ),
     "seed": Field(
         0, "of weights, shuffling, captions and noise: same seed, same run", least=0, most=2**32 - 1
+    ),
+    "profile": _not_negative(
+        0,
+        "steps to trace into RUN/profile, which TensorBoard and xprof read",
+        resume=True,
+        since="0.2",
+    ),
+    "wandb": Field(
+        "",
+        "project on Weights & Biases to log to beside the run's folder",
+        resume=True,
+        since="0.2",
     ),
     "use_compilation_cache": Field(
         True, "keep compiled steps on disk: later starts are quick", resume=True
@@ -218,6 +236,12 @@ FIELDS = {
     "train.compute_dtype": Field(
         "float32", "of the networks' arithmetic", choices=("float32", "bfloat16")
     ),
+    "train.accumulate_steps": _positive(
+        1,
+        "compute a step in so many parts, one after the other, to need less memory; what compares "
+        "the images of a batch (batch norm, minibatch stddev, contrastive terms) sees one part",
+        since="0.2",
+    ),
     "train.sync_batch_norm": Field(True, "batch norm over all devices, not over each one's share"),
     "train.log_every": _positive(50, "steps between lines of metrics.jsonl", resume=True),
     "train.sample_every": _not_negative(
@@ -234,8 +258,18 @@ FIELDS = {
     ),
     "checkpoint.keep_latest": Field(3, "newest checkpoints to keep", resume=True),
     "checkpoint.keep_best": Field(1, "best checkpoints to keep, by best_metric", resume=True),
-    "checkpoint.best_metric": Field("validation/loss/g", "a metric of metrics.jsonl", resume=True),
-    "checkpoint.best_mode": Field("min", "whether a min or a max of it is best", resume=True),
+    "checkpoint.best_metric": Field(
+        "",
+        "a metric of metrics.jsonl; empty: the first of evaluate.metrics, and without any the "
+        "latest checkpoint is the best",
+        resume=True,
+    ),
+    "checkpoint.best_mode": Field(
+        "min",
+        "whether a min or a max of a best_metric that is given is best",
+        choices=("min", "max"),
+        resume=True,
+    ),
     # Mode-collapse monitor; thresholds of 0 switch a check off.
     "health.every": _not_negative(
         100, "steps between checks for mode collapse, metrics health/*; 0 = none", resume=True

@@ -71,7 +71,7 @@ def compiled_row(
     """
     from t2igan.config import override
     from t2igan.runtime import topologies
-    from t2igan.training.compile_report import compile_step
+    from t2igan.training.estimates.compile_report import compile_step
 
     if not topology_name:
         raise UserError("--add needs --topology=CHIP:SHAPE, such as v5e:2x2")

@@ -9,6 +9,7 @@ import argparse
 import dataclasses
 import errno
 import importlib
+import io
 import os
 import sys
 import textwrap
@@ -91,6 +92,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
       argv: the words after `t2igan`; those of the process by default.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # not every terminal shows every letter
+            stream.reconfigure(errors="backslashreplace")
     try:
         _run(list(sys.argv[1:] if argv is None else argv))
         sys.stdout.flush()  # a cut pipe shows here, not at the interpreter's end

@@ -52,6 +52,10 @@ def _parts(words: Sequence[str]) -> Iterator[tuple[str, str, str]]:
 
 
 def _path(flag: str, value: str) -> str:
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # found by whatever writes the path into JSON, hours later
+        raise UserError(f"{flag}={value!r} is not UTF-8: rename the file or folder") from None
     scheme = _SCHEME.match(value)
     if scheme and scheme[1].lower() not in ("file", "hf", "gs", "s3"):
         raise UserError(

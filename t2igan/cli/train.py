@@ -56,8 +56,12 @@ def main(args: argparse.Namespace) -> None:
       UserError: see `training.loop.train`.
       SystemExit: 130 after Ctrl-C, once the run is saved.
     """
+    from t2igan.runtime.preemption import raise_remembered_ctrl_c, remember_ctrl_c
+
+    remember_ctrl_c()
     from t2igan.workdir.mirror import working_copy
 
+    raise_remembered_ctrl_c()
     if args.topology:
         _use_no_accelerator(args)
     with working_copy(args.workdir) as workdir:
@@ -67,22 +71,27 @@ def main(args: argparse.Namespace) -> None:
 def _train(args: argparse.Namespace, workdir: Path) -> None:
     from t2igan.config import override, record
     from t2igan.runtime import multihost as distributed
+    from t2igan.runtime import peers
+    from t2igan.runtime.preemption import raise_remembered_ctrl_c
+    from t2igan.training.failures import explained
     from t2igan.workdir import folder as run_folder
 
     config = override.load(args.config_flags, default=run_folder.read_config(workdir))
     distributed.initialize(args.coordinator_address, args.num_processes, args.process_id)
+    peers.watch()
+    raise_remembered_ctrl_c()
     if config.use_compilation_cache:
         from t2igan.runtime.compilation_cache import use_compilation_cache
 
         use_compilation_cache()
-    with record.every_field_known():
+    with record.every_field_known(), explained(config):
         if args.topology:
-            from t2igan.training.compile_report import compile_report
+            from t2igan.training.estimates.compile_report import compile_report
 
             print(compile_report(config, args.topology))
             return
         if args.dry_run:
-            from t2igan.training.dry_run import dry_run
+            from t2igan.training.estimates.dry_run import dry_run
 
             print(dry_run(config, args.devices))
             return

@@ -11,6 +11,7 @@ from t2igan.metrics.statistics.bootstrap import mean_interval
 from t2igan.metrics.statistics.retrieval import GALLERY, recall_at
 
 READERS = ("lite0",)
+HEADLINE = ("caption_recall_at_10", "max")
 KS = (1, 5, 10)
 
 

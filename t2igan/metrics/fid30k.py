@@ -14,6 +14,7 @@ from t2igan.metrics.engine.frechet import distance, require_fakes
 from t2igan.metrics.engine.result import Result
 
 READERS = ("inception",)
+HEADLINE = ("fid30k", "min")
 
 
 def require(context: Context) -> None:

@@ -17,6 +17,7 @@ from t2igan.metrics.engine.frechet import distance, require_fakes
 from t2igan.metrics.engine.result import Result
 
 READERS = ("inception",)
+HEADLINE = ("fid30k_coco64", "min")
 REALS = 40_504
 SIZE = 64
 

@@ -12,6 +12,7 @@ from t2igan.metrics.engine.frechet import distance
 from t2igan.metrics.engine.result import Result
 
 READERS = ("network",)
+HEADLINE = ("frechet_{network}", "min")
 
 
 def measure(context: Context) -> list[Result]:

@@ -19,6 +19,7 @@ from t2igan.metrics.statistics.inception_score import (
 )
 
 READERS = ("network",)
+HEADLINE = ("inception_score_{network}", "max")
 SPLITS = 10
 
 

@@ -21,6 +21,7 @@ from t2igan.metrics.statistics.kernel_distance import (
 )
 
 READERS = ("network",)
+HEADLINE = ("kid_{network}", "min")
 
 
 def measure(context: Context) -> list[Result]:

@@ -19,6 +19,7 @@ from t2igan.metrics.statistics.bootstrap import interval, resampled_counts
 from t2igan.metrics.statistics.neighbors import nearest, share_nearer
 
 READERS = ("network",)
+HEADLINE = ("copying_{network}", "min")
 SHOWN = 16  # pairs in the image
 
 

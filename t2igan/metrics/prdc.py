@@ -17,6 +17,7 @@ from t2igan.metrics.statistics.bootstrap import mean_interval
 from t2igan.metrics.statistics.manifolds import manifolds
 
 READERS = ("network",)
+HEADLINE = ("coverage_{network}", "max")
 MOST = 10_000  # rows of each image set: as published, and what keeps the time in minutes
 MANIFOLD_K, NEIGHBOURHOOD_K = 3, 5
 

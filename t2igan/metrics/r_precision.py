@@ -15,6 +15,7 @@ from t2igan.metrics.statistics.bootstrap import mean_interval
 from t2igan.metrics.statistics.retrieval import OTHERS, folds
 
 READERS = ("lite0",)
+HEADLINE = ("r_precision", "max")
 
 
 def require(context: Context) -> None:

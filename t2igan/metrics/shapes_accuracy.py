@@ -18,6 +18,7 @@ from t2igan.metrics.features.shapes_oracle import asked_attributes
 from t2igan.metrics.statistics.bootstrap import mean_interval
 
 READERS = ("shapes_oracle",)
+HEADLINE = ("accuracy_all", "max")
 HELD_OUT = "compositions"
 
 

@@ -21,6 +21,7 @@ from t2igan.metrics.statistics.sliced_wasserstein_distance import (
 )
 
 READERS = (patches.NAME,)
+HEADLINE = ("swd", "min")
 
 
 def measure(context: Context) -> list[Result]:

@@ -14,6 +14,7 @@ from t2igan.metrics.engine.result import Estimate, Result
 from t2igan.metrics.statistics.bootstrap import mean_interval
 
 READERS = ("network", "lite0")
+HEADLINE = ("feature_gap_{network}", "max")
 
 
 def require(context: Context) -> None:

@@ -25,6 +25,7 @@ from t2igan.metrics.statistics.unexplained import unexplained_share
 from t2igan.metrics.statistics.variance_shares import variance_shares
 
 READERS = ("network",)
+HEADLINE = ("diversity_{network}", "max")
 CAPTIONS, SAMPLES = 64, 8
 PIXELS = 16  # a side: what is finer is texture, which no caption speaks of
 _LEAST_FOR_RIDGE = 100

@@ -131,6 +131,8 @@ def sheets(workdir: Path) -> tuple[list[tuple[int, bytes]], int]:
 
 
 def _read_sheet(path: Path) -> bytes | None:
+    if not path.is_file():  # a pipe would be waited for
+        return None
     try:
         with Image.open(path, formats=["PNG"]) as image:
             image.load()

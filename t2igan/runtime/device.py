@@ -26,6 +26,11 @@ def data_mesh(devices: Sequence[jax.Device] | None = None) -> jax.sharding.Mesh:
     return jax.sharding.Mesh(np.array(jax.devices() if devices is None else devices), (AXIS,))
 
 
+def memory(device: jax.Device) -> dict[str, int]:
+    """Returns a device's `bytes_limit`, `peak_bytes_in_use`, ...; {} where it does not tell."""
+    return dict(device.memory_stats() or {}) if device.process_index == jax.process_index() else {}
+
+
 def put(batch: Mapping[str, np.ndarray], mesh: jax.sharding.Mesh) -> dict[str, jax.Array]:
     """Global arrays, row by row over the devices, from this process's share of the rows.
 

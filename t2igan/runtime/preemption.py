@@ -4,10 +4,48 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from types import FrameType
 
-import jax
+
+class _Start:
+    """A Ctrl-C before the first step, which whatever ran at that moment may have swallowed."""
+
+    interrupted = False
+
+    def interrupt(self, number: int, frame: FrameType | None) -> None:
+        self.interrupted = True
+        raise KeyboardInterrupt
+
+
+_start = _Start()
+
+
+def remember_ctrl_c() -> None:
+    """From now on a Ctrl-C is remembered beside being raised; before JAX is imported.
+
+    An exception that is raised in a destructor or a callback, e.g. in JAX's at a garbage
+    collection, is printed and goes no further.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        return  # ignored, e.g. by nohup, or somebody else's
+    signal.signal(signal.SIGINT, _start.interrupt)
+    hook = sys.unraisablehook
+
+    def quiet(unraisable: sys.UnraisableHookArgs) -> None:
+        if not issubclass(unraisable.exc_type, KeyboardInterrupt):
+            hook(unraisable)
+
+    sys.unraisablehook = quiet
+
+
+def raise_remembered_ctrl_c() -> None:
+    """Raises KeyboardInterrupt if there was a Ctrl-C since `remember_ctrl_c`."""
+    if _start.interrupted:
+        raise KeyboardInterrupt
 
 
 class StopRequest:
@@ -22,10 +60,15 @@ class StopRequest:
         self._before: dict[signal.Signals, object] = {}
 
     def __enter__(self) -> StopRequest:
+        import jax
+
         # With several processes SIGTERM belongs to JAX, which tells it to the others.
         wanted = [signal.SIGINT] if jax.process_count() > 1 else [signal.SIGINT, signal.SIGTERM]
         if threading.current_thread() is threading.main_thread():
             self._before = {number: signal.signal(number, self._ask) for number in wanted}
+        if _start.interrupted:
+            self.__exit__()
+            raise KeyboardInterrupt
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -36,6 +79,8 @@ class StopRequest:
         """Returns whether to stop after this step, the same on all processes; to be asked at every
         step.
         """
+        import jax
+
         if jax.process_count() == 1:
             return self.signal is not None
         from jax.experimental import multihost_utils
@@ -46,6 +91,8 @@ class StopRequest:
         return True
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
+        import jax
+
         self.signal = signal.Signals(number)
         if number == signal.SIGINT:
             signal.signal(signal.SIGINT, signal.default_int_handler)

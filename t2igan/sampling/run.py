@@ -45,7 +45,7 @@ def load(
       workdir: folder or URL of the run; of `checkpoints/` only the generator and `meta` are read.
         Or what `t2igan export --format=safetensors` wrote: the folder, a ZIP of it, or
         hf://USER/NAME.
-      step: of the checkpoint, "latest", or "best" by the run's `config.checkpoint.best_metric`.
+      step: of the checkpoint, "latest", or "best", see `config.checkpoint.best_metric`.
       sentence_encoder: for a run that reads sentence embeddings by another encoder than `minilm`:
         that encoder, or its `module:attribute`.
 

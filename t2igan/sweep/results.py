@@ -56,8 +56,11 @@ def write_results(
     Raises:
       UserError: no trial has written the metric, though some have written others.
     """
-    checkpoint = trials[0].config.checkpoint
-    metric, mode = metric or checkpoint.best_metric, mode or checkpoint.best_mode
+    from t2igan.evaluation.best import best_by
+
+    by, by_mode = best_by(trials[0].config)
+    metric = metric or by or "validation/loss/g"  # something must be in the table
+    mode = mode or (by_mode if metric == by else "min")
     outcomes = [_outcome(trial, metric, mode, trial.name in failures) for trial in trials]
     _write_csv(workdir / "results.csv", outcomes, metric)
     known = sorted({name for outcome in outcomes for name in outcome.last})

@@ -23,6 +23,7 @@ from t2igan.runtime import paths, sharding
 from t2igan.runtime.device import data_mesh
 from t2igan.training import compile as compiled
 from t2igan.training import stage1 as first_stage
+from t2igan.training.init_from import with_networks_of
 from t2igan.training.optimizers import Optimizers, make_optimizers
 from t2igan.training.stage1 import FirstStage
 from t2igan.training.state import TrainState, create_state
@@ -56,7 +57,10 @@ class Experiment:
 
     def initial_state(self) -> TrainState:
         """Returns the state before the first step, whole on every device."""
-        return sharding.replicate(self._create_state(), self.mesh)
+        state = self._create_state()
+        if self.config.init_from:
+            state = with_networks_of(state, self.config.init_from)
+        return sharding.replicate(state, self.mesh)
 
     def state_shapes(self) -> TrainState:
         """Returns the state as `jax.ShapeDtypeStruct`s, whole on every device."""
@@ -150,6 +154,7 @@ def open_experiment(
         raise UserError("no data set given: add --config.data.dir=DATASET, made by t2igan prepare")
     mesh = mesh or _mesh(num_devices)
     _check_batch(config.train.batch_size, mesh)
+    _check_parts(config, mesh)
     _check_groups(config, mesh)
     dataset = open_dataset(paths.local(config.data.dir))
     first = first_stage.find(config, dataset, workdir)
@@ -194,11 +199,24 @@ def _check_batch(batch_size: int, mesh: Mesh) -> None:
         )
 
 
+def _check_parts(config: ConfigDict, mesh: Mesh) -> None:
+    parts, share = config.train.accumulate_steps, config.train.batch_size // mesh.size
+    pairs = 2 if config.loss.diversity_weight else 1
+    if share % (parts * pairs) and parts > 1:
+        kind = "pairs of images" if pairs == 2 else "images"
+        raise UserError(
+            f"config.train.accumulate_steps={parts} does not divide the {share} images of a step "
+            f"on each of {mesh.size} devices into equal parts of {kind}"
+        )
+
+
 def _check_groups(config: ConfigDict, mesh: Mesh) -> None:
     """Groups over several devices would each be of what one of them has."""
-    group, share = config.model.mbstd_group_size, config.train.batch_size // mesh.size
+    parts = config.train.accumulate_steps
+    group, share = config.model.mbstd_group_size, config.train.batch_size // mesh.size // parts
     if group and share % group:
+        of_parts = f", in {parts} parts" if parts > 1 else ""
         raise UserError(
             f"config.model.mbstd_group_size={group} does not divide the {share} images of a step "
-            f"on each of {mesh.size} devices"
+            f"on each of {mesh.size} devices{of_parts}"
         )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
 import functools
 import signal
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,17 +15,21 @@ from typing import TYPE_CHECKING, Any
 import jax.numpy as jnp
 
 from input_pipeline.stream.train import TrainStream
+from t2igan.evaluation.best import best_by
 from t2igan.evaluation.run_generator import is_wanted
 from t2igan.runtime import sharding
 from t2igan.runtime.device import prefetch
+from t2igan.runtime.multihost import is_first_process
 from t2igan.runtime.preemption import StopRequest
 from t2igan.training import compile as compiled
 from t2igan.training.experiment import Experiment, open_experiment
+from t2igan.training.header import header
 from t2igan.training.hooks.collapse import Unhealthy, Watch, say
 from t2igan.training.hooks.health import Health
 from t2igan.training.hooks.metrics import Evaluation
 from t2igan.training.hooks.sample_grid import SampleGrid
 from t2igan.training.hooks.validation import Validation
+from t2igan.training.profile import Profile
 from t2igan.training.progress import StepReports, check_state_finite
 from t2igan.training.state import ScaledState, TrainState
 from t2igan.workdir import folder as run_folder
@@ -84,11 +90,18 @@ def train(config: ConfigDict, workdir: Path, num_devices: int = 0) -> Outcome:
         folder, a full disk, or a loss that is not finite and no rollback left.
     """
     run_folder.check_resumes(workdir, config)
+    best_metric, best_mode = best_by(config)
     experiment = open_experiment(config, num_devices, workdir)
     with (
         StopRequest() as stop,
         run_folder.claimed(workdir, config),
-        Checkpoints(workdir, **config.checkpoint) as checkpoints,
+        Checkpoints(
+            workdir,
+            keep_latest=config.checkpoint.keep_latest,
+            keep_best=config.checkpoint.keep_best,
+            best_metric=best_metric,
+            best_mode=best_mode,
+        ) as checkpoints,
         experiment.stream() as stream,
     ):
         first, state, watch = _resume(experiment, checkpoints, stream)
@@ -131,7 +144,7 @@ class _Run:
         note: dict[str, float] = {}
         while True:
             # What was written of steps that are about to be done again is cut.
-            with open_writers(self.workdir, first) as self.writers:
+            with open_writers(self.workdir, first, self.experiment.config) as self.writers:
                 if note:
                     self.writers.scalars(first + 1, note)
                 try:
@@ -182,26 +195,42 @@ class _Run:
         """Does the steps after `first`, and saves the last."""
         train, last = self.experiment.config.train, self.experiment.num_steps
         actions = self._actions
+        if is_first_process():
+            print(header(self.experiment, state, first), file=sys.stderr)
+        profile = Profile(self.workdir, self.experiment.config.profile, first)
         saving = Periodic(train.checkpoint_every, lambda step, state: {})
         reports = StepReports(self.writers, train.batch_size, train.log_every, first, last)
-        with reports, prefetch(self.stream, self.experiment.mesh) as batches:
+        with (
+            contextlib.closing(profile),
+            reports,
+            prefetch(self.stream, self.experiment.mesh) as batches,
+        ):
             for step in range(first + 1, last + 1):
                 with reports.waiting():
                     batch = next(batches)
                 state, metrics = self._step_function(step)(state, batch)
                 reports.add(step, metrics)  # waits for the step before the one before this
+                profile.after(step, metrics)
 
                 stopping = self.stop.reached(step)
                 due = [action for action in actions if action.is_due(step, last)]
                 save = stopping or saving.is_due(step, last)
                 if due or save:
                     with reports.paused():
-                        found = self._look(due, step, state)
+                        with reports.doing("evaluating"):
+                            found = self._look(due, step, state)
                         if save:
-                            self._save(step, state, reports.latest | found)
+                            with reports.doing("saving"):
+                                self._save(step, state, reports.latest | found)
                 if stopping:
-                    return Outcome(step, last, self.stop.signal)
-        return Outcome(last, last)
+                    break
+            else:
+                stopping = False
+            with reports.doing("saving"):
+                self.checkpoints.wait()
+        if is_first_process():
+            print(f"time: {reports.times()}", file=sys.stderr)
+        return Outcome(step, last, self.stop.signal) if stopping else Outcome(last, last)
 
     @functools.cached_property
     def _actions(self) -> list[Periodic]:
@@ -267,7 +296,7 @@ class _Run:
         config = self.experiment.config
         name = config.checkpoint.best_metric
         is_unasked = name.startswith("validation/") and not config.data.validation_split
-        if name in metrics or is_unasked or not config.checkpoint.keep_best:
+        if not name or name in metrics or is_unasked or not config.checkpoint.keep_best:
             return
         near = difflib.get_close_matches(name, metrics, 1)
         hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(sorted(metrics))}."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import jax
@@ -48,23 +48,12 @@ def train_step(
     seen = _see(recipe, batch, example_keys(named_key(key, "losses"), places))
     noise = example_noise(key, places, recipe.noise_dims)
 
-    def generate(params: Variables) -> tuple[Mapping[str, jax.Array], Variables]:
-        network = Network(recipe.generator, state.g_variables | {"params": params}, train=True)
-        return recipe.generate(network, seen, noise), network.stats
+    def gradients(seen: Batch, noise: Variables) -> tuple[Any, ...]:
+        return _gradients(state, seen, noise, recipe, config)
 
-    generated, pull_back, g_stats = jax.vjp(generate, state.g_params, has_aux=True)
-    losses = _Losses(recipe, state, seen, config)
-    (d_loss, (d_metrics, d_stats)), d_grads = jax.value_and_grad(losses.d, has_aux=True)(
-        state.d_params, generated
-    )
-    (g_loss, g_metrics), g_cotangent = jax.value_and_grad(losses.g, has_aux=True)(generated)
-    (g_grads,) = pull_back(g_cotangent)
-
-    metrics = {"loss/d": d_loss, "loss/g": g_loss} | d_metrics | g_metrics
+    found = _mean_over_parts(gradients, seen, noise, config.train.accumulate_steps)
     # Mapped without replication checking, a replica's gradient is of its own share alone.
-    g_grads, d_grads, g_stats, d_stats, metrics = jax.lax.pmean(
-        (g_grads, d_grads, g_stats, d_stats, metrics), AXIS
-    )
+    g_grads, d_grads, g_stats, d_stats, metrics = jax.lax.pmean(found, AXIS)
     metrics |= {
         "grad_norm/g": optax.tree.norm(g_grads),
         "grad_norm/d": optax.tree.norm(d_grads),
@@ -76,6 +65,63 @@ def train_step(
         options = {"decay": config.ema.decay, "ramp_steps": config.ema.ramp_steps}
         new = new.replace(ema=update_ema(state.ema, live, new.step, **options))
     return new, metrics
+
+
+def _gradients(
+    state: TrainState, seen: Batch, noise: Variables, recipe: Recipe, config: Any
+) -> tuple[Any, ...]:
+    """Gradients and new statistics of generator and discriminator, and metrics, of some examples.
+
+    Returns:
+      (generator's gradients, discriminator's, generator's statistics, discriminator's, metrics).
+    """
+
+    def generate(params: Variables) -> tuple[Mapping[str, jax.Array], Variables]:
+        variables = state.g_variables | {"params": params}
+        network = Network(recipe.generator, variables, train=True)
+        return recipe.generate(network, seen, noise), network.stats
+
+    generated, pull_back, g_stats = jax.vjp(generate, state.g_params, has_aux=True)
+    losses = _Losses(recipe, state, seen, config)
+    (d_loss, (d_metrics, d_stats)), d_grads = jax.value_and_grad(losses.d, has_aux=True)(
+        state.d_params, generated
+    )
+    (g_loss, g_metrics), g_cotangent = jax.value_and_grad(losses.g, has_aux=True)(generated)
+    (g_grads,) = pull_back(g_cotangent)
+    metrics = {"loss/d": d_loss, "loss/g": g_loss} | d_metrics | g_metrics
+    return g_grads, d_grads, g_stats, d_stats, metrics
+
+
+def _mean_over_parts(
+    gradients: Callable[[Batch, Variables], tuple[Any, ...]],
+    seen: Batch,
+    noise: Variables,
+    parts: int,
+) -> tuple[Any, ...]:
+    """What `gradients` gives, the mean over parts of the examples that are computed in turn.
+
+    Losses are means over examples, so the mean over equal parts is that of the whole.
+    """
+    if parts == 1:
+        return gradients(seen, noise)
+    negatives = seen.extra_negatives
+    split = jax.tree.map(
+        lambda x: x.reshape(parts, x.shape[0] // parts, *x.shape[1:]),
+        (seen.replace(extra_negatives={}), noise),
+    )
+
+    def of_part(part: Any) -> tuple[Any, ...]:
+        examples, own_noise = part
+        return gradients(examples.replace(extra_negatives=negatives), own_noise)
+
+    def add(total: Any, part: Any) -> tuple[Any, None]:
+        return jax.tree.map(jnp.add, total, of_part(part)), None
+
+    first = jax.tree.map(lambda x: x[0], split)
+    shapes = jax.eval_shape(of_part, first)
+    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+    total, _ = jax.lax.scan(add, zeros, split)
+    return jax.tree.map(lambda x: x / parts, total)
 
 
 def d_warmup_step(

@@ -66,13 +66,15 @@ def newest_whole(workdir: Path, items: Collection[str] = ()) -> tuple[int | None
 
 
 def best_step(workdir: Path) -> int:
-    """Returns the step that is best by the metric its run ranks checkpoints by.
+    """Returns the step that is best by the metric its run ranks checkpoints by, else the latest.
 
     Raises:
       UserError: no checkpoint has that metric.
     """
     known = list(_manifests(workdir))
     name, mode = known[-1].best if known else ("the best metric", "min")
+    if not name:  # the run ranks them by nothing
+        return known[-1].step
     ranked = [(each.metrics[name], each.step) for each in known if name in each.metrics]
     if not ranked:
         raise UserError(f"{workdir}: no checkpoint has {name} with it; use the latest one")

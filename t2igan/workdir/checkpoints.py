@@ -56,7 +56,7 @@ class Checkpoints:
         *,
         keep_latest: int = 3,
         keep_best: int = 1,
-        best_metric: str = "validation/loss/g",
+        best_metric: str = "",
         best_mode: str = "min",
     ) -> None:
         """Nothing is read or written yet.
@@ -65,7 +65,7 @@ class Checkpoints:
           workdir: folder of the run.
           keep_latest: newest steps to keep, >= 1.
           keep_best: steps to keep that were best by `best_metric`, >= 0.
-          best_metric: a name among the `metrics` given to `save`.
+          best_metric: a name among the `metrics` given to `save`; empty for none.
           best_mode: "min" or "max".
 
         Raises:
@@ -260,7 +260,7 @@ def restore_item(workdir: Path, which: int | str, item: str) -> tuple[int, Any]:
     if not steps:
         raise UserError(f"{workdir} has no checkpoint yet; train it first: t2igan train --workdir")
     if which == "latest":
-        step, damage = newest_whole(workdir, [item])
+        step, damage = newest_whole(workdir, {item, "meta"})  # without which none is of use
         for newer, why in damage.items():
             print(
                 f"the checkpoint of step {newer} is not whole ({why}): passed over", file=sys.stderr
@@ -282,9 +282,25 @@ def _listed(steps: list[int]) -> str:
 
 
 def _restore(folder: Path, item: str, target: Any) -> Any:
-    """Reads an item whose files have been checked: what fails now is not damage."""
-    ocp = _orbax()
     path = (folder / item).absolute()  # orbax finds no metadata under a relative path
+    try:
+        return _read(path, item, target)
+    except (UserError, jax.errors.JaxRuntimeError):
+        raise
+    except Exception as error:  # its files are as they were sealed; orbax raises what it likes
+        why = "there is not enough memory" if _is_memory(error) else type(error).__name__
+        raise UserError(
+            f"{path} cannot be read ({why}: {str(error).strip().split(chr(10))[0][:200]}); other "
+            f"steps: {_listed(list_steps(folder.parents[1]))}"
+        ) from error
+
+
+def _is_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
+
+
+def _read(path: Path, item: str, target: Any) -> Any:
+    ocp = _orbax()
     if item in JSON_ITEMS:
         with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as reader:
             return reader.restore(path, args=ocp.args.JsonRestore())
@@ -364,6 +380,7 @@ def _orbax() -> Any:
     import orbax.checkpoint
 
     logging.getLogger("absl").addFilter(_not_from_orbax)
+    logging.getLogger("asyncio").addFilter(_waited_for)
     if sys.unraisablehook is not _without_late_writes:
         _hooks.append(sys.unraisablehook)
         sys.unraisablehook = _without_late_writes
@@ -372,6 +389,11 @@ def _orbax() -> Any:
 
 def _not_from_orbax(record: logging.LogRecord) -> bool:
     return "orbax" not in record.pathname or record.levelno < logging.WARNING
+
+
+def _waited_for(record: logging.LogRecord) -> bool:
+    """Passes over what the other writes of a failed save say: the first failure was said."""
+    return "never retrieved" not in record.getMessage()
 
 
 _hooks: list[Any] = []

@@ -81,6 +81,10 @@ def check_resumes(workdir: Path, config: ConfigDict) -> None:
 def _make(workdir: Path) -> None:
     if workdir.exists() and not workdir.is_dir():
         raise UserError(f"--workdir={workdir} is a file; give a folder, it is made if missing")
+    if workdir.is_symlink() and not workdir.exists():
+        raise UserError(
+            f"--workdir={workdir} is a link to {os.readlink(workdir)}, which is missing"
+        )
     workdir.mkdir(parents=True, exist_ok=True)
 
 

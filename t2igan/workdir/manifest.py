@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import re
 from collections.abc import Collection, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -12,6 +13,8 @@ from typing import Any
 NAME = "MANIFEST.json"
 # Orbax writes these two after the manifest; nothing of a restore is read from them.
 _WRITTEN_LATER = frozenset({"_CHECKPOINT_METADATA", "commit_success.txt"})
+ITEMS = ("state", "generator", "data", "meta")  # that a whole checkpoint has
+_STEP = re.compile(r"step_(\d{8,})")
 _SMALL = 1 << 16  # bytes: hashed even in a quick check
 
 
@@ -57,6 +60,8 @@ def read(folder: Path) -> Manifest:
       Damaged: there is none, or it is not one.
     """
     try:
+        if not (folder / NAME).is_file():  # a pipe would be waited for
+            raise FileNotFoundError
         raw: Any = json.loads((folder / NAME).read_text())
         files = {str(name): (int(size), str(sha)) for name, (size, sha) in raw["files"].items()}
         metrics = {str(name): float(value) for name, value in raw["metrics"].items()}
@@ -84,14 +89,17 @@ def verify(folder: Path, *, items: Collection[str] = (), quick: bool = False) ->
 
     Args:
       folder: of one step.
-      items: the folders inside to compare; all where empty.
+      items: the folders inside to compare; all where empty. They must be there.
       quick: compare presence and size of every file but the content of small ones only.
 
     Raises:
-      Damaged: a file is missing or differs.
+      Damaged: a file is missing or differs, or the folder's name says another step.
     """
     manifest = read(folder)
-    for item in items:
+    named = _STEP.fullmatch(folder.name)
+    if named and int(named[1]) != manifest.step:
+        raise Damaged(f"it is the checkpoint of step {manifest.step}")
+    for item in items or ITEMS:
         if not any(name.startswith(f"{item}/") for name in manifest.files):
             raise Damaged(f"{item} is missing")
     for name, (size, sha) in manifest.files.items():

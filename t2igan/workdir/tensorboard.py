@@ -12,9 +12,14 @@ import struct
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from t2igan.config.record import fields
+
+if TYPE_CHECKING:
+    from ml_collections import ConfigDict
 
 
 class TensorBoardWriter:
@@ -23,8 +28,15 @@ class TensorBoardWriter:
     It is a copy of what metrics.jsonl and samples/ hold: where it cannot be written, it is not.
     """
 
-    def __init__(self, workdir: Path, start_step: int = 0) -> None:
+    def __init__(
+        self, workdir: Path, start_step: int = 0, config: ConfigDict | None = None
+    ) -> None:
         """Opens the file; TensorBoard is told to forget the steps after `start_step`.
+
+        Args:
+          workdir: folder of the run.
+          start_step: steps done before.
+          config: shown as a text, one field a line.
 
         Raises:
           ImportError: tensorboardX is not installed.
@@ -43,6 +55,9 @@ class TensorBoardWriter:
         if again:
             restart = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
             self._write(start_step + 1, session_log=restart)
+        if config is not None:
+            lines = [f"    {name} = {value!r}" for name, value in fields(config).items()]
+            self._write(start_step, summary=summary.text("config", "\n".join(lines)))
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Adds one scalar a name."""

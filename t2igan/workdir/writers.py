@@ -12,12 +12,15 @@ import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from t2igan.runtime.multihost import is_first_process
 from t2igan.workdir.tensorboard import TensorBoardWriter
+
+if TYPE_CHECKING:
+    from ml_collections import ConfigDict
 
 
 class MetricWriter(Protocol):
@@ -98,20 +101,29 @@ class Writers:
         self.close()
 
 
-def open_writers(workdir: Path, start_step: int = 0) -> Writers:
-    """Returns the writers of a run: the folder's, and TensorBoard's where it is installed.
+def open_writers(workdir: Path, start_step: int = 0, config: ConfigDict | None = None) -> Writers:
+    """Returns the writers of a run: the folder's, TensorBoard's where it is installed, and that of
+    Weights & Biases where the config asks for it.
 
     Processes other than the first get writers that do nothing.
 
     Args:
       workdir: folder of the run.
       start_step: steps done before; what was written of later ones is dropped.
+      config: what TensorBoard and Weights & Biases show beside the numbers.
+
+    Raises:
+      UserError: see `WandbWriter`.
     """
     if not is_first_process():
         return Writers()
     writers: list[MetricWriter] = [RunFolderWriter(workdir, start_step)]
     with contextlib.suppress(ImportError):  # the extra `tensorboard` is not installed
-        writers.append(TensorBoardWriter(workdir, start_step))
+        writers.append(TensorBoardWriter(workdir, start_step, config))
+    if config is not None and config.wandb:
+        from t2igan.workdir.wandb import WandbWriter
+
+        writers.append(WandbWriter(workdir, config, start_step))
     return Writers(*writers)
 
 

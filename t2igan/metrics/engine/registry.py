@@ -55,6 +55,15 @@ def find(name: str) -> ModuleType:
     return importlib.import_module(f"t2igan.metrics.{name}")
 
 
+def headline(name: str, network: str) -> tuple[str, str] | None:
+    """Returns the result of a metric that checkpoints are ranked by, and "min" or "max" of it.
+
+    `HEADLINE` of its module says it; None where a module of your own has none.
+    """
+    found = getattr(find(name), "HEADLINE", None)
+    return (found[0].format(network=network), found[1]) if found else None
+
+
 def readers_of(metrics: Sequence[str], network: str) -> list[str]:
     """Returns the names of the feature networks and oracles that the metrics read images with.
 

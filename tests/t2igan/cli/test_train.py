@@ -13,7 +13,7 @@ from t2igan.cli.main import main
 from t2igan.config import record
 from t2igan.runtime.preemption import StopRequest
 from t2igan.training import loop
-from t2igan.training.dry_run import parameter_table
+from t2igan.training.estimates.dry_run import parameter_table
 from t2igan.training.experiment import open_experiment
 
 

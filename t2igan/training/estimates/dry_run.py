@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 
+from t2igan.evaluation.best import best_by
 from t2igan.runtime.device import prefetch
 from t2igan.runtime.trees import shapes_by_name
 from t2igan.training.experiment import Experiment, open_experiment
@@ -30,6 +31,7 @@ def dry_run(config: ConfigDict, num_devices: int = 0) -> str:
     Raises:
       UserError: a mistake in the config, or data that cannot be read.
     """
+    best_by(config)  # a metric that is none is found before the first step
     experiment = open_experiment(config, num_devices)
     state = experiment.state_shapes()
     generator = {"params": state.g_params, "batch_stats": state.g_stats}

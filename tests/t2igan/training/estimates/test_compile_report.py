@@ -9,8 +9,8 @@ import pytest
 from input_pipeline.errors import UserError
 from t2igan.recipes import registry
 from t2igan.runtime import topologies
-from t2igan.training import compile_report
-from t2igan.training.compile_report import CompiledStep, largest_fitting, page
+from t2igan.training.estimates import compile_report
+from t2igan.training.estimates.compile_report import CompiledStep, largest_fitting, page
 
 
 def step(**changed):

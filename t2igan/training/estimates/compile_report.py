@@ -15,8 +15,8 @@ from input_pipeline.errors import UserError
 from t2igan.runtime import topologies
 from t2igan.runtime.device import AXIS
 from t2igan.runtime.topologies import Topology
-from t2igan.training import hlo
-from t2igan.training.arithmetic import count_flops
+from t2igan.training.estimates import hlo
+from t2igan.training.estimates.arithmetic import count_flops
 from t2igan.training.experiment import Experiment, open_experiment
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from t2igan.training import hlo
-from t2igan.training.arithmetic import count_flops
+from t2igan.training.estimates import hlo
+from t2igan.training.estimates.arithmetic import count_flops
 
 PROGRAM = """HloModule step, is_scheduled=true
 
