@@ -28,7 +28,7 @@ t2igan sample --workdir=runs/shapes --caption="a small red star on the left" --n
 t2igan sample --workdir=runs/shapes --captions_file=captions.txt --num=4 --out=images/
 t2igan sample --workdir=runs/mine --caption="a dog" --best_of=16 --matcher=data/matcher.npz
 t2igan sample --workdir=runs/shapes --caption="red star" --caption="blue ring" \
-    --interpolate=captions --num=10
+    --interpolate=captions --num=10 --out=walk.gif
 """
 MOST = 10_000  # images a caption
 _MOST_BYTES = 64 << 20  # of a captions file
@@ -52,7 +52,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out",
         default="sample.png",
-        help="a grid (.png, .jpg, .webp), or a folder for single PNGs (default sample.png)",
+        help="a grid (.png, .jpg, .webp), a folder for single PNGs, or with --interpolate an "
+        "animation (.gif, .mp4) (default sample.png)",
     )
     parser.add_argument(
         "--sentence_encoder",
@@ -91,6 +92,7 @@ def main(args: argparse.Namespace) -> None:
     captions = read_captions(args)
     _check(args, captions)
     step = _step(args.step)
+    from t2igan.runtime import paths
     from t2igan.sampling import run as sampling
     from t2igan.sampling.output import open_writer
 
@@ -106,7 +108,7 @@ def main(args: argparse.Namespace) -> None:
         "seed": args.seed,
         "truncation": args.truncation,
         "interpolate": args.interpolate,
-        "workdir": str(run.workdir),
+        "workdir": paths.shown(str(run.workdir)),
         "step": run.step,
     }
     if best:
@@ -177,6 +179,10 @@ def _check(args: argparse.Namespace, captions: list[str]) -> None:
         )
     if args.matcher and args.best_of == 1:
         raise UserError("--matcher chooses among several images: add --best_of=N, 2 or more")
+    if Path(args.out).suffix.lower() in (".gif", ".mp4") and not args.interpolate:
+        raise UserError(
+            f"--out={args.out} is an animation: add --interpolate=captions or --interpolate=noises"
+        )
     if args.interpolate == "captions" and len(captions) < 2:
         raise UserError("--interpolate=captions needs two captions or more: add --caption")
 

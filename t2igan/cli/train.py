@@ -33,6 +33,11 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         help="show parameters, memory, images/s and time of the whole run; write nothing",
     )
     parser.add_argument(
+        "--print_config",
+        action="store_true",
+        help="print every field with its meaning, the default, and what differs; train nothing",
+    )
+    parser.add_argument(
         "--topology",
         metavar="CHIP:SHAPE",
         help="with --dry_run: compile for devices that are absent, and estimate memory, images/s "
@@ -47,6 +52,16 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     several.add_argument("--coordinator_address", metavar="HOST:PORT", help="of process 0")
     several.add_argument("--num_processes", type=int, metavar="N", help="of the whole run")
     several.add_argument("--process_id", type=int, metavar="I", help="of this one, from 0")
+
+
+def help_end() -> str:
+    """Returns what `--help` ends with: the configs that ship with the package, one line each."""
+    from t2igan.config.describe import shipped_configs
+
+    configs = shipped_configs()
+    width = max(map(len, configs))
+    lines = [f"  {name:<{width}}  {line}" for name, line in configs.items()]
+    return "configs (--config=NAME; --print_config shows all fields):\n" + "\n".join(lines)
 
 
 def main(args: argparse.Namespace) -> None:
@@ -77,6 +92,11 @@ def _train(args: argparse.Namespace, workdir: Path) -> None:
     from t2igan.workdir import folder as run_folder
 
     config = override.load(args.config_flags, default=run_folder.read_config(workdir))
+    if args.print_config:
+        from t2igan.config.describe import described
+
+        print(described(config))
+        return
     distributed.initialize(args.coordinator_address, args.num_processes, args.process_id)
     peers.watch()
     raise_remembered_ctrl_c()

@@ -16,7 +16,7 @@ _TEXT_WIDTH = 200
 _GAP = 4
 _CUT = " ..."
 _MOST_ACROSS = 8
-_EASY_TO_SEE = 96  # pixels that small images are enlarged to, at least half of them
+_EASY_TO_SEE = 128  # pixels that small images are enlarged to, at least half of them
 
 
 def grid_shape(rows: int, columns: int, image_size: int) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""Writers of generated images: one captioned grid, or a folder of PNGs with a manifest."""
+"""Writers of generated images: a captioned grid, an animation, or a folder with a manifest."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from PIL import Image
 
 from input_pipeline.errors import UserError
 from input_pipeline.files import read_lines, replaced
+from t2igan.sampling import animation
 from t2igan.sampling.grid import captioned_grid, grid_shape
 
 # Formats of a grid with the most pixels that a side of one may have.
@@ -21,7 +22,7 @@ GRID_SIDES = {".png": 1 << 16, ".jpg": 65_500, ".jpeg": 65_500, ".webp": 16_383}
 MANIFEST = "manifest.jsonl"
 _OUR_NAME = re.compile(r"\d{5,}_\d{3,}\.png")
 _GRID_PIXELS = 200_000_000
-_OTHER_PICTURES = (".avif", ".bmp", ".gif", ".heic", ".pdf", ".ppm", ".svg", ".tif", ".tiff")
+_OTHER_PICTURES = (".avif", ".bmp", ".heic", ".pdf", ".ppm", ".svg", ".tif", ".tiff")
 
 
 class SampleWriter(Protocol):
@@ -39,7 +40,8 @@ def open_writer(out: Path, rows: int, num: int, image_size: int) -> SampleWriter
     """Returns the writer that the name asks for, its folder made.
 
     Args:
-      out: a grid where it ends like an image, else a folder.
+      out: a grid where it ends like an image, an animation where it ends in .gif or .mp4, else a
+        folder.
       rows: captions.
       num: images a caption.
       image_size: pixels.
@@ -48,6 +50,9 @@ def open_writer(out: Path, rows: int, num: int, image_size: int) -> SampleWriter
       UserError: no grid can be so large, no such format is written, or a file is in the way.
     """
     suffix = out.suffix.lower()
+    if suffix in animation.SUFFIXES:
+        _make(out.parent, out)
+        return animation.Animation(out)
     if suffix in _OTHER_PICTURES:
         raise UserError(f"--out={out}: grids are written as {', '.join(GRID_SIDES)}")
     if suffix in GRID_SIDES:
@@ -58,11 +63,15 @@ def open_writer(out: Path, rows: int, num: int, image_size: int) -> SampleWriter
                 "pixels; give a folder, e.g. --out=images"
             )
     folder = out.parent if suffix in GRID_SIDES else out
+    _make(folder, out)
+    return _Grid(out) if suffix in GRID_SIDES else _Folder(out)
+
+
+def _make(folder: Path, out: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
         raise UserError(f"--out={out}: {folder} is not a folder; give another --out") from error
-    return _Grid(out) if suffix in GRID_SIDES else _Folder(out)
 
 
 class _Grid:
