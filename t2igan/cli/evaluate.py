@@ -58,6 +58,9 @@ def main(args: argparse.Namespace) -> None:
     Raises:
       UserError: see `evaluation.evaluate.evaluate`.
     """
+    from t2igan.runtime.preemption import import_whole
+
+    import_whole("t2igan.evaluation.evaluate")
     from t2igan.evaluation.evaluate import evaluate, follow
     from t2igan.evaluation.options import EvaluationOptions
 

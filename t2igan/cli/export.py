@@ -44,6 +44,9 @@ def main(args: argparse.Namespace) -> None:
     Raises:
       UserError: no such run or format, or a package that a format needs is missing.
     """
+    from t2igan.runtime.preemption import import_whole
+
+    import_whole("t2igan.sampling.run")
     from t2igan.export import folder
     from t2igan.sampling import run as sampling
 

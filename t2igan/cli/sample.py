@@ -92,6 +92,9 @@ def main(args: argparse.Namespace) -> None:
     captions = read_captions(args)
     _check(args, captions)
     step = _step(args.step)
+    from t2igan.runtime.preemption import import_whole
+
+    import_whole("t2igan.sampling.run")
     from t2igan.runtime import paths
     from t2igan.sampling import run as sampling
     from t2igan.sampling.output import open_writer

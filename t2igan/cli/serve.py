@@ -55,6 +55,9 @@ def main(args: argparse.Namespace) -> None:
         raise UserError(f"serve needs starlette and uvicorn: {INSTALL}") from error
     import socket
 
+    from t2igan.runtime.preemption import import_whole
+
+    import_whole("t2igan.sampling.run")
     from t2igan.sampling import run as sampling
 
     if args.pretrained:

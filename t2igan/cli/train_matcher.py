@@ -50,6 +50,9 @@ def main(args: argparse.Namespace) -> None:
         raise UserError(f"--out={args.out}: the file's name must end in .npz")
     from input_pipeline.dataset.open import open_dataset
     from input_pipeline.text.sentence_encoders import open_encoder
+    from t2igan.runtime.preemption import import_whole
+
+    import_whole("t2igan.metrics.matcher.training")
     from t2igan.metrics.engine.provenance import computed_with
     from t2igan.metrics.features import network as feature_network
     from t2igan.metrics.matcher import model as matcher

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from input_pipeline.errors import UserError, did_you_mean
-from t2igan.metrics.engine import registry
+from t2igan.metrics.engine import registry, shipped
 
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
@@ -36,18 +36,27 @@ def best_by(config: ConfigDict) -> tuple[str, str]:
 
 
 def _check(given: str, metrics: list[str], network: str) -> None:
-    """Refuses a measured metric that none of `config.evaluate.metrics` gives."""
+    """Refuses a measured metric that none of `config.evaluate.metrics` gives.
+
+    A metric may give more than what it is ranked by: of those the run itself says, once it has
+    measured, if there is none of that name.
+    """
     if not given.startswith(_MEASURED) or given.startswith(_LOSSES):
         return
-    headlines = [registry.headline(name, network) for name in metrics]
-    names = [_MEASURED + found[0] for found in headlines if found]
-    if given in names or None in headlines:
+    names = [
+        _MEASURED + found[0] for name in metrics if (found := registry.headline(name, network))
+    ]
+    if given in names:
         return
-    stems = [name.rpartition("_")[0] or name for name in names]
-    if any(given.startswith(stem.split("_")[0]) for stem in stems):
-        return  # another number of a metric that is measured
-    have = f"evaluate.metrics gives {', '.join(names)}" if names else "evaluate.metrics is empty"
-    raise UserError(
-        f"config.checkpoint.best_metric={given!r} is no metric of this run"
-        f"{did_you_mean(given, names)}: {have}; leave it empty for the first of them"
-    )
+    others = [registry.headline(name, network) for name in shipped.names() if name not in metrics]
+    is_unmeasured = not metrics or given in [_MEASURED + found[0] for found in others if found]
+    hint = did_you_mean(given, names, cutoff=0.9)
+    if is_unmeasured or hint:
+        have = (
+            f"evaluate.metrics gives {', '.join(names)}" if names else "evaluate.metrics is empty"
+        )
+        raise UserError(
+            f"config.checkpoint.best_metric={given!r} is no metric of this run{hint}: "
+            f"evaluate.metrics {have}; "
+            "leave it empty for the first of them"
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import sys
@@ -40,6 +41,30 @@ def remember_ctrl_c() -> None:
             hook(unraisable)
 
     sys.unraisablehook = quiet
+
+
+def import_whole(module: str) -> None:
+    """Imports a module; a Ctrl-C waits until it is done.
+
+    An exception at the wrong moment of the import of a compiled module crashes the process.
+
+    Raises:
+      KeyboardInterrupt: at the end.
+    """
+    came: list[int] = []
+    is_ours = (
+        threading.current_thread() is threading.main_thread()
+        and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    )
+    if is_ours:
+        signal.signal(signal.SIGINT, lambda number, frame: came.append(number))
+    try:
+        importlib.import_module(module)
+    finally:
+        if is_ours:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+    if came:
+        raise KeyboardInterrupt
 
 
 def raise_remembered_ctrl_c() -> None:

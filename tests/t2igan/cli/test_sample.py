@@ -29,7 +29,18 @@ def test_a_grid_with_the_captions_on_it(sample, tmp_path, capsys):
     assert sample(*flags) == 0
     assert capsys.readouterr().out == "6 images of step 20: new/grid.png\n"
     with Image.open(tmp_path / "new/grid.png") as image:
-        assert image.size == (200 + 3 * 100 + 4, 2 * 100 + 4)
+        assert image.size == (200 + 3 * 132 + 4, 2 * 132 + 4)
+
+
+def test_a_walk_as_an_animation(sample, tmp_path, monkeypatch):
+    flags = ["--caption=a red star", "--caption=the blue circle", "--interpolate=captions"]
+    assert sample(*flags, "--num=5", "--out=walk.gif") == 0
+    assert sample(*flags, "--num=5", "--out=walk.png") == 0
+    with Image.open(tmp_path / "walk.gif") as image:
+        assert image.n_frames == 8  # there and back, the ends once
+        assert image.size[0] >= 128
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    assert sample(*flags, "--num=5", "--out=walk.mp4") == 2  # no ffmpeg
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "a.WEBP"])
@@ -180,7 +191,8 @@ def test_many_unknown_words_stay_one_line():
         (["--captions_file=absent.txt"], "absent.txt cannot be read: No such file"),
         (["--captions_file=."], "=. is not a file"),
         (["--captions_file=empty.txt"], "no caption"),
-        (["--caption=a", "--out=a.gif"], "grids are written as .png"),
+        (["--caption=a", "--out=a.bmp"], "grids are written as .png"),
+        (["--caption=a", "--out=a.gif"], "is an animation: add --interpolate"),
         (["--caption=a", "--num=5000", "--out=a.webp"], "give a folder"),
         (["--caption=a", "--out=empty.txt/a.png"], "empty.txt is not a folder"),
         (["--caption=a", "--out=empty.txt"], "empty.txt is not a folder"),

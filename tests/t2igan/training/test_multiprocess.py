@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import pytest
@@ -116,3 +117,37 @@ def test_flags_that_make_no_sense_are_refused_before_anyone_waits(flags):
 )
 def test_the_environment_says_whether_there_are_others(environment, several):
     assert distributed.environment_has_processes(environment) == several
+
+
+def test_when_one_process_dies_the_other_ends_in_one_line(tmp_path, config):
+    config.train.steps = 100_000
+    (tmp_path / "config.json").write_text(record.to_json(config))
+    address = f"localhost:{_free_port()}"
+    flags = [f"--workdir={tmp_path}", f"--coordinator_address={address}", "--num_processes=2"]
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-m", "t2igan", "train", *flags, f"--process_id={index}"],
+            env=os.environ | {"XLA_FLAGS": _TWO_DEVICES},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for index in range(2)
+    ]
+    try:
+        deadline = time.monotonic() + 200
+        while not list_steps(tmp_path) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        assert list_steps(tmp_path)
+        running[1].kill()
+        start = time.monotonic()
+        said = running[0].communicate(timeout=60)[1]
+        assert time.monotonic() - start < 30
+    finally:
+        for process in running:
+            process.kill()
+            process.communicate()
+    assert running[0].returncode in (1, 2)
+    (line,) = [line for line in said.splitlines() if "t2igan: error" in line]
+    assert "newest checkpoint" in line
+    assert "Traceback" not in said

@@ -1,6 +1,7 @@
 """A checkpoint comes back bit for bit, or is refused: never half, never altered."""
 
 import json
+import os
 import resource
 import shutil
 
@@ -12,6 +13,7 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from input_pipeline.errors import UserError
+from t2igan.workdir import manifest
 from t2igan.workdir.checkpoint_dir import HEALTHY, list_steps, step_folder
 from t2igan.workdir.checkpoints import Checkpoints, restore_item
 
@@ -238,7 +240,7 @@ def test_another_model_is_a_clear_line(tmp_path):
 def test_questions_about_steps_that_are_not_there(tmp_path):
     with pytest.raises(UserError, match="no checkpoint yet"):
         restore_item(tmp_path, "latest", "generator")
-    _save(tmp_path, [1, 2])
+    _save(tmp_path, [1, 2], best_metric="validation/loss/g")
     with pytest.raises(UserError, match="has no checkpoint of step 7; it has 1, 2"):
         restore_item(tmp_path, 7, "generator")
     with pytest.raises(UserError, match="no checkpoint has validation/loss/g"):
@@ -287,3 +289,57 @@ def test_the_manifest_names_every_file_and_the_metrics(tmp_path):
         "_CHECKPOINT_METADATA",
         "commit_success.txt",
     }
+
+
+def test_the_name_of_a_steps_folder_is_not_believed(tmp_path):
+    _save(tmp_path, [10, 20])
+    step_folder(tmp_path, 10).rename(tmp_path / "aside")
+    shutil.copytree(step_folder(tmp_path, 20), step_folder(tmp_path, 99999))
+    step_folder(tmp_path, 20).rename(step_folder(tmp_path, 10))
+    (tmp_path / "aside").rename(step_folder(tmp_path, 20))
+    with pytest.raises(UserError, match="none of its 3 checkpoints is whole"):
+        restore_item(tmp_path, "latest", "generator")
+    with pytest.raises(UserError, match="it is the checkpoint of step 20"):
+        restore_item(tmp_path, 10, "generator")
+
+
+def test_a_manifest_of_no_files_is_not_whole(tmp_path):
+    _save(tmp_path, [10, 20])
+    path = step_folder(tmp_path, 20) / "MANIFEST.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"files": {}}))
+    with Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.restore_latest(_targets())[0] == 10
+    assert (tmp_path / "checkpoints" / "damaged_step_00000020").is_dir()
+
+
+def test_a_damaged_meta_makes_sampling_fall_back(tmp_path, capsys):
+    _save(tmp_path, [10, 20])
+    for path in (step_folder(tmp_path, 20) / "meta").iterdir():
+        if path.is_file():
+            path.write_bytes(b"x" + path.read_bytes()[1:])
+    assert restore_item(tmp_path, "latest", "generator")[0] == 10
+    assert "step 20 is not whole" in capsys.readouterr().err
+
+
+def test_a_pipe_in_place_of_a_manifest_is_not_waited_for(tmp_path):
+    _save(tmp_path, [10, 20])
+    path = step_folder(tmp_path, 20) / "MANIFEST.json"
+    path.unlink()
+    os.mkfifo(path)
+    assert restore_item(tmp_path, "latest", "generator")[0] == 10
+
+
+def test_sealed_files_that_orbax_cannot_read_are_one_line(tmp_path):
+    _save(tmp_path, [10])
+    folder = step_folder(tmp_path, 10)
+    metadata = folder / "generator" / "_METADATA"
+    metadata.write_bytes(b"[" * 100_000)
+    (folder / "MANIFEST.json").unlink()
+    manifest.write(folder, 10, {}, ("", "min"))
+    with pytest.raises(UserError, match=r"generator cannot be read \(.*other steps: 10"):
+        restore_item(tmp_path, 10, "generator")
+
+
+def test_without_a_metric_the_latest_is_the_best(tmp_path):
+    _save(tmp_path, [10, 20])
+    assert restore_item(tmp_path, "best", "generator")[0] == 20
