@@ -27,7 +27,7 @@ PAGES = [TEXT, *(path.read_text(encoding="utf-8") for path in GUIDES)]
 RUN_ELSEWHERE = {
     "scripts/benchmarks/input_speed.py": "tests/scripts/test_input_speed.py",
     "scripts/cluster/launch_slurm.sh": "tests/scripts/test_scripts.py",
-    "scripts/cluster/launch_tpu_pod.sh": "tests/scripts/test_scripts.py",
+    "scripts/cluster/tpu_slice.py": "tests/scripts/test_tpu_slice.py",
     "scripts/quickstart": ".ci/run",
     "scripts/cluster/sweep_slurm_array.sh": "tests/scripts/test_scripts.py",
     "scripts/test": ".ci/run",

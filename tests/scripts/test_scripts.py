@@ -140,32 +140,6 @@ def test_environment_is_made_once_for_the_same_pins(tmp_path: Path) -> None:
     assert len(installs()) == 2  # a moved environment still points at the old place
 
 
-def test_pod_launcher_gives_every_host_the_same_words(tmp_path: Path, fake: Fake) -> None:
-    log = tmp_path / "log"
-    fake("gcloud", f'printf "%s\\0" "$@" >>{log}; printf "\\n\\0" >>{log}')
-    done = _run(
-        *(ROOT / "scripts" / "cluster" / "launch_tpu_pod.sh", *ODD_WORDS),
-        TPU_NAME="pod",
-        ZONE="us-central2-b",
-        PROJECT="",
-    )
-    if "not a git repository" in done.stderr:
-        pytest.skip("the launcher copies a git checkout")
-    assert done.returncode == 0, done.stderr
-    copy, start, _ = (call.split("\0") for call in log.read_text().split("\0\n\0"))
-    assert copy[:4] == ["compute", "tpus", "tpu-vm", "scp"]
-    assert {"--worker=all", "--zone=us-central2-b"} <= set(copy) & set(start)
-    (command,) = [word for word in start if word.startswith("--command=")]
-    last = command.splitlines()[-1].replace("exec .venv/bin/python", r'printf "%s\n"')
-    assert _run("bash", "-c", last).stdout.splitlines() == [
-        "-P",
-        "-m",
-        "t2igan",
-        "train",
-        *ODD_WORDS,
-    ]
-
-
 @pytest.mark.parametrize("status", [0, 1])
 def test_slurm_launcher_hands_on_words_and_the_status(
     status: int, tmp_path: Path, fake: Fake
@@ -229,7 +203,7 @@ def test_slurm_array_runs_the_command_of_its_own_line(tmp_path: Path, fake: Fake
 
 @pytest.mark.parametrize(
     "script",
-    ["cluster/launch_tpu_pod.sh", "cluster/launch_slurm.sh", "cluster/sweep_slurm_array.sh"],
+    ["cluster/launch_slurm.sh", "cluster/sweep_slurm_array.sh"],
 )
 def test_launchers_without_words_show_their_usage(script: str) -> None:
     done = _run(ROOT / "scripts" / script)
