@@ -44,10 +44,13 @@ def main(args: argparse.Namespace) -> None:
     Raises:
       UserError: the config has no trials, or some trial failed.
     """
+    from t2igan.sweep.runner import check_devices
     from t2igan.workdir.mirror import working_copy
 
     if args.parallel < 1:
         raise UserError(f"--parallel={args.parallel}: give 1 or more trials at a time")
+    if not (args.print_commands or args.collect):
+        check_devices(args.parallel)
     with working_copy(args.workdir) as workdir:
         _sweep(args, workdir)
 

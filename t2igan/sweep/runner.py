@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
+from input_pipeline.errors import UserError
 from input_pipeline.files import is_number, last_line
 
 if TYPE_CHECKING:
@@ -20,6 +23,9 @@ if TYPE_CHECKING:
 
 LOG = "log.txt"
 POLL_SECONDS = 0.5
+_TPU_CHIPS = ("/dev/accel*", "/dev/vfio/[0-9]*")
+_GPUS = "/dev/nvidia[0-9]*"
+_LOG_SECONDS = 10.0  # between lines of progress that go to a file
 # What a child may take to save its checkpoint after it was asked to stop.
 STOP_SECONDS = 60.0
 
@@ -36,7 +42,14 @@ def run_trials(trials: Sequence[Trial], parallel: int) -> dict[str, str]:
     waiting = [trial for trial in trials if not trial.finished]
     failures: dict[str, str] = {}
     running: dict[int, tuple[Trial, subprocess.Popen[bytes]]] = {}
-    bar = tqdm(total=len(trials), initial=len(trials) - len(waiting), unit="trial", desc="sweep")
+    bar = tqdm(
+        total=len(trials),
+        initial=len(trials) - len(waiting),
+        unit="trial",
+        desc="sweep",
+        mininterval=0.1 if sys.stderr.isatty() else _LOG_SECONDS,
+    )
+    shown = time.monotonic()
     with bar, _sigterm_is_ctrl_c(), _none_left_behind(running):
         while waiting or running:
             for slot in range(parallel):
@@ -55,7 +68,9 @@ def run_trials(trials: Sequence[Trial], parallel: int) -> dict[str, str]:
                 else:
                     failures[trial.name] = _why(trial, child.returncode)
                     bar.write(failures[trial.name], file=sys.stderr)
-            bar.set_postfix_str(_progress([trial for trial, _ in running.values()]))
+            if time.monotonic() - shown > bar.mininterval:
+                shown = time.monotonic()
+                bar.set_postfix_str(_progress([trial for trial, _ in running.values()]))
     return failures
 
 
@@ -77,9 +92,42 @@ def _start(trial: Trial, slot: int, parallel: int) -> subprocess.Popen[bytes]:
         )
 
 
+def check_devices(parallel: int) -> None:
+    """Refuses trials side by side where they could not share the devices.
+
+    Args:
+      parallel: trials at a time.
+
+    Raises:
+      UserError: on a TPU host, whose chips belong to one process; or there are fewer GPUs.
+    """
+    if parallel == 1:
+        return
+    if any(glob.glob(pattern) for pattern in _TPU_CHIPS):
+        raise UserError(
+            f"--parallel={parallel}: the chips of a TPU host belong to one process; run one trial "
+            "at a time, which uses them all"
+        )
+    devices = _gpus()
+    if devices and len(devices) < parallel:
+        raise UserError(
+            f"--parallel={parallel}: there are {len(devices)} GPUs here, and a trial has one of "
+            "its own at least"
+        )
+
+
+def _gpus() -> list[str]:
+    """What `CUDA_VISIBLE_DEVICES` lists, else the numbers of the GPUs of this machine."""
+    listed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if listed is not None:
+        return [name for name in listed.split(",") if name]
+    found = (re.fullmatch(r"/dev/nvidia(\d+)", path) for path in glob.glob(_GPUS))
+    return sorted((match[1] for match in found if match), key=int)
+
+
 def _own_device(slot: int, parallel: int) -> dict[str, str]:
-    """A GPU for each slot, where `CUDA_VISIBLE_DEVICES` lists enough of them."""
-    devices = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    """GPUs of its own for each slot, where there are enough of them."""
+    devices = _gpus()
     if parallel == 1 or len(devices) < parallel:
         return {}
     share = len(devices) // parallel

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import importlib
 import logging
 import math
 import shutil
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -384,7 +386,25 @@ def _orbax() -> Any:
     if sys.unraisablehook is not _without_late_writes:
         _hooks.append(sys.unraisablehook)
         sys.unraisablehook = _without_late_writes
+        _use_monotonic_deadlines()
     return orbax.checkpoint
+
+
+class _Monotonic:
+    """The module `time` to orbax's waits, which measure deadlines by the wall clock.
+
+    A machine that is suspended, or whose clock is set, in the middle of a save is no slow disk.
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        return time.monotonic if name == "time" else getattr(time, name)
+
+
+def _use_monotonic_deadlines() -> None:
+    for name in ("future", "signaling_client"):
+        with contextlib.suppress(ImportError):  # another version may have it elsewhere
+            module = importlib.import_module(f"orbax.checkpoint._src.futures.{name}")
+            module.time = _Monotonic()  # type: ignore[attr-defined]
 
 
 def _not_from_orbax(record: logging.LogRecord) -> bool:

@@ -209,3 +209,22 @@ def test_launchers_without_words_show_their_usage(script: str) -> None:
     done = _run(ROOT / "scripts" / script)
     assert done.returncode == 2
     assert done.stderr.startswith("t2igan: error: usage: ")
+
+
+def test_the_image_for_gpus_is_built_from_pins_of_its_own() -> None:
+    lines = (ROOT / "Dockerfile").read_text().splitlines()
+    copied = [word for line in lines if line.startswith("COPY") for word in line.split()[1:-1]]
+    assert all((ROOT / name).exists() for name in copied)
+    assert "scripts/requirements-cuda12.txt" in copied
+    assert any("--require-hashes" in line for line in lines)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    text = (ROOT / "scripts" / "requirements-cuda12.txt").read_text()
+    names = set(re.findall(r"(?m)^([a-z0-9._-]+)==", text))
+    extras = ("gcs", "s3", "metrics", "projected", "tensorboard")
+    wanted = [line for name in extras for line in project["optional-dependencies"][name]]
+    for line in [*project["dependencies"], *wanted]:
+        assert re.match(r"[A-Za-z0-9._-]+", line)[0].lower() in names, line
+    assert {"jax-cuda12-plugin", "nvidia-cudnn-cu12", "hatchling"} <= names
+    assert not re.search(r"https?:|--index|--extra-index", text)
+    entries = re.split(r"\n(?=[a-z])", text.partition("\n")[2].partition("\n")[2])
+    assert all("--hash=sha256:" in entry for entry in entries)

@@ -6,6 +6,7 @@ import argparse
 import csv
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -256,3 +257,24 @@ def test_collect_reads_what_others_have_run(config: Path, tmp_path: Path) -> Non
         "2",
     )
     assert [row["status"] for row in rows] == ["unfinished"] * 3
+
+
+def test_trials_side_by_side_need_devices_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    for name in ("nvidia0", "nvidia1", "nvidiactl"):
+        (tmp_path / name).touch()
+    monkeypatch.setattr(sweep_runner, "_GPUS", str(tmp_path / "nvidia[0-9]*"))
+    monkeypatch.setattr(
+        sweep_runner.re, "fullmatch", lambda _, path: re.search(r"nvidia(\d+)", path)
+    )
+    assert sweep_runner._own_device(1, 2) == {"CUDA_VISIBLE_DEVICES": "1"}
+    sweep_runner.check_devices(2)
+    with pytest.raises(UserError, match="there are 2 GPUs here"):
+        sweep_runner.check_devices(3)
+    (tmp_path / "accel0").touch()
+    monkeypatch.setattr(sweep_runner, "_TPU_CHIPS", (str(tmp_path / "accel*"),))
+    with pytest.raises(UserError, match="TPU host"):
+        sweep_runner.check_devices(2)
+    sweep_runner.check_devices(1)

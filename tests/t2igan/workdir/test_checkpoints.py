@@ -4,6 +4,7 @@ import json
 import os
 import resource
 import shutil
+import time
 
 import jax
 import jax.numpy as jnp
@@ -343,3 +344,16 @@ def test_sealed_files_that_orbax_cannot_read_are_one_line(tmp_path):
 def test_without_a_metric_the_latest_is_the_best(tmp_path):
     _save(tmp_path, [10, 20])
     assert restore_item(tmp_path, "best", "generator")[0] == 20
+
+
+def test_a_clock_that_jumps_in_a_save_does_not_end_it(tmp_path, monkeypatch):
+    now, calls = time.time, [0]
+
+    def jumping():
+        calls[0] += 1
+        return now() + 1e8 * calls[0]  # three years at each look
+
+    monkeypatch.setattr(time, "time", jumping)
+    _save(tmp_path, [10, 20])
+    assert calls[0]
+    assert restore_item(tmp_path, "latest", "generator")[0] == 20
