@@ -74,6 +74,33 @@ def charts(lines: Sequence[Mapping[str, Any]]) -> tuple[list[Chart], list[Chart]
     return main, [Chart(group, curves) for group, curves in groups.items()]
 
 
+def clock(lines: Sequence[Mapping[str, Any]]) -> list[tuple[int, float]]:
+    """Returns (step, seconds of training until then) where the lines tell; in order of the steps.
+
+    Args:
+      lines: of metrics.jsonl.
+    """
+    timed = {
+        int(line["step"]): float(line["seconds/step"])
+        for line in lines
+        if is_number(line.get("step")) and is_number(line.get("seconds/step"))
+    }
+    found, before, seconds = [], 0, 0.0
+    for step in sorted(timed):
+        seconds += (step - before) * timed[step]
+        before = step
+        found.append((step, seconds))
+    return found
+
+
+def duration(seconds: float) -> str:
+    """Returns seconds, minutes or hours, with two or three digits."""
+    for size, name in ((3600.0, "h"), (60.0, "min")):
+        if seconds >= 1.5 * size:
+            return f"{seconds / size:.3g} {name}"
+    return f"{seconds:.0f} s"
+
+
 def shortened(values: Sequence[tuple[int, float]], most: int = MOST_POINTS) -> list[Point]:
     """Returns at most `most` points, each of equally many (step, value) pairs but the last."""
     size = math.ceil(len(values) / most)

@@ -16,12 +16,14 @@ from input_pipeline.errors import UserError
 from input_pipeline.stream.train import drawn_text
 from t2igan.runtime import paths
 from t2igan.sampling.captions import first_captions
+from t2igan.sampling.grid import TEXT_WIDTH
 
 if TYPE_CHECKING:
     from t2igan.sampling.run import Run
 
 GENERATED = 4  # images a caption
 MOST_SHEETS = 16
+_GRAY = 128  # readable on white and on black
 _WIDEST_SHEET = 900  # pixels; larger ones are downsampled
 _SHEET = re.compile(r"step_(\d{1,12})\.png")
 
@@ -114,11 +116,12 @@ def sheet_captions(dataset: Dataset, config: Any) -> list[str]:
     return first_captions(dataset, config.data.validation_split or config.data.train_split, rows)
 
 
-def sheets(workdir: Path) -> tuple[list[tuple[int, bytes]], int]:
+def sheets(workdir: Path, *, with_captions: bool = True) -> tuple[list[tuple[int, bytes]], int]:
     """Returns (step, PNG) of evenly chosen sample sheets, first and last with them.
 
     Args:
       workdir: of the run; files that are no images are passed over.
+      with_captions: whether captions that are drawn in them stay.
 
     Returns:
       The sheets, and how many there are in all.
@@ -126,22 +129,48 @@ def sheets(workdir: Path) -> tuple[list[tuple[int, bytes]], int]:
     names = ((_SHEET.fullmatch(path.name), path) for path in (workdir / "samples").glob("*.png"))
     found = sorted((int(match[1]), path) for match, path in names if match)
     places = np.linspace(0, len(found) - 1, min(len(found), MOST_SHEETS)).round().astype(int)
-    read = ((step, _read_sheet(path)) for step, path in (found[place] for place in places))
+    read = (
+        (step, _read_sheet(path, with_captions))
+        for step, path in (found[place] for place in places)
+    )
     return [(step, data) for step, data in read if data], len(found)
 
 
-def _read_sheet(path: Path) -> bytes | None:
+def _read_sheet(path: Path, with_captions: bool) -> bytes | None:
     if not path.is_file():  # a pipe would be waited for
         return None
     try:
         with Image.open(path, formats=["PNG"]) as image:
             image.load()
-            if image.width <= _WIDEST_SHEET:
-                return path.read_bytes()
-            image.thumbnail((_WIDEST_SHEET, 1 << 20))
+            image = without_gutters(image.convert("RGB"), with_captions=with_captions)
+            if image.width > _WIDEST_SHEET:
+                image.thumbnail((_WIDEST_SHEET, 1 << 20))
             return _encoded(image)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None
+
+
+def without_gutters(sheet: Image.Image, *, with_captions: bool = True) -> Image.Image:
+    """Returns a sheet whose white gaps are transparent and whose captions are gray.
+
+    So it looks right on a page of any color.
+
+    Args:
+      sheet: RGB, as `sampling.grid.captioned_grid` or an earlier version made it.
+      with_captions: whether captions in it stay.
+    """
+    pixels = np.asarray(sheet)
+    white = (pixels == 255).all(axis=-1)
+    has_captions = sheet.width > TEXT_WIDTH and white[:, :4].all()
+    first = TEXT_WIDTH if has_captions else 0
+    alpha = np.full(white.shape, 255, np.uint8)
+    alpha[white[:, first:].all(axis=1)] = 0
+    alpha[:, white.all(axis=0)] = 0
+    rgba = np.dstack([pixels, alpha])
+    if has_captions:  # dark letters on white: as dark as they are, so opaque is a gray
+        rgba[:, :first, 3] = 255 - pixels[:, :first].min(axis=-1)
+        rgba[:, :first, :3] = _GRAY
+    return Image.fromarray(rgba if with_captions else rgba[:, first:])
 
 
 def to_png(image: np.ndarray) -> bytes:

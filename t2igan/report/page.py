@@ -16,9 +16,11 @@ from input_pipeline.errors import UserError
 from input_pipeline.files import is_number, read_lines
 from t2igan import __version__
 from t2igan.config import aliases, record
+from t2igan.config.files import table
 from t2igan.report import curves, images, sections
 from t2igan.report.markup import Markup, element
 from t2igan.sampling import run as sampling
+from t2igan.workdir import starts
 
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
@@ -46,13 +48,15 @@ def make_page(workdir: Path, num: int, dataset: str | None = None) -> str:
         for line in read_lines(workdir / "metrics.jsonl")
     ]
     run, data, missing = _open(workdir, dataset if dataset is not None else config.data.dir)
+    captions = _sheet_captions(data, config)
     parts = [
         sections.facts(_facts(config, lines, run)),
+        sections.starts(read_lines(workdir / starts.NAME)),
         _figures(run, data, config, num) if run and data else sections.no_figures(missing),
-        sections.sheets(*images.sheets(workdir), _sheet_captions(data, config)),
-        sections.curves(*curves.charts(lines)),
+        sections.sheets(*images.sheets(workdir, with_captions=not captions), captions),
+        sections.curves(*curves.charts(lines), curves.clock(lines)),
         sections.evaluation(read_lines(workdir / "evaluation.jsonl")),
-        sections.config(record.fields(config)),
+        sections.config(record.fields(config), {n: f.default for n, f in table().items()}),
     ]
     step = run.step if run else _last_step(lines)
     title = f"{config.recipe} at step {step:,}"
@@ -95,12 +99,15 @@ def _facts(
     speeds = [line["images_per_sec"] for line in lines if is_number(line.get("images_per_sec"))]
     found = {"steps": f"{last:,}", "batch": f"{config.train.batch_size:,}"}
     found["images seen"] = f"{last * config.train.batch_size:,}"
+    seconds = curves.clock(lines)
+    if seconds:
+        found["training"] = curves.duration(seconds[-1][1])
     if speeds:
         found["images/s"] = f"{statistics.median(speeds):,.0f}"
     if run:
         params = jax.tree.leaves(run.variables["params"])
         found["generator"] = _millions(sum(math.prod(leaf.shape) for leaf in params))
-        found["picture"] = f"{run.image_size} x {run.image_size}"
+        found["image"] = f"{run.image_size} x {run.image_size}"
         found["vocabulary"] = f"{len(run.vocabulary):,} words"
     return found
 

@@ -109,13 +109,49 @@ def sheets(
     )
 
 
-def curves(main: Sequence[Chart], more: Sequence[Chart]) -> Markup:
-    """Returns the charts, the less important ones folded."""
+def starts(lines: Sequence[Mapping[str, Any]]) -> Markup | None:
+    """Returns how and where the run was started last, and how often; None where nothing says it.
+
+    Args:
+      lines: of starts.jsonl.
+    """
+    if not lines:
+        return None
+    last = lines[-1]
+    versions = last.get("versions")
+    named = versions.items() if isinstance(versions, dict) else ()
+    rows = {
+        "command": last.get("command"),
+        "devices": f"{last.get('devices')} on {last.get('host')}",
+        "started": f"{last.get('time')}, after step {last.get('step')}"
+        + (f"; {len(lines)} starts in all" if len(lines) > 1 else ""),
+        "versions": ", ".join(f"{name} {number}" for name, number in named),
+    }
+    cells = [
+        element("tr", element("td", name), element("td", element("code", str(text))))
+        for name, text in rows.items()
+    ]
+    table = element("table", element("tbody", cells))
+    note = "The last start of the run."
+    return section("start", "Start", note, element("div", table, class_="config"))
+
+
+def curves(
+    main: Sequence[Chart], more: Sequence[Chart], clock: Sequence[tuple[int, float]] = ()
+) -> Markup:
+    """Returns the charts, the less important ones folded.
+
+    Args:
+      main: charts to look at first.
+      more: all others.
+      clock: (step, seconds), for the second axis.
+    """
     if not main and not more:
         return section("curves", "Curves", "There are no metrics yet.")
-    content = [element("div", map(svg.chart, main), class_="charts")]
+    drawn = [svg.chart(each, clock) for each in main]
+    content = [element("div", drawn, class_="charts")]
     if more:
-        rest = element("div", map(svg.chart, more), class_="charts")
+        rest = element("div", [svg.chart(each, clock) for each in more], class_="charts")
         content.append(element("details", element("summary", "All other metrics"), rest))
     return section(
         "curves",
@@ -181,8 +217,16 @@ def _evaluation_row(line: Mapping[str, Any]) -> Markup:
     return element("tr", cells)
 
 
-def config(values: Mapping[str, Any]) -> Markup:
-    """Returns a table a group of fields, those without a group first."""
+def config(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> Markup:
+    """Returns what differs from the defaults, and a table a group of fields.
+
+    Args:
+      values: by dotted name, those without a group first.
+      defaults: of the fields that every config has.
+    """
+    differing = [name for name in values if name in defaults and values[name] != defaults[name]]
+    rows = [_field(name, values[name], f"default {defaults[name]!r}") for name in differing]
+    short = element("table", element("tbody", rows)) if rows else element("p", "Nothing.")
     groups: dict[str, dict[str, Any]] = {"": {}}
     for name, value in values.items():
         group, _, field = name.rpartition(".")
@@ -196,14 +240,22 @@ def config(values: Mapping[str, Any]) -> Markup:
         for group, fields in groups.items()
         if fields
     ]
-    note = "Every field of the experiment, as config.json has it."
-    return section("config", "Config", note, element("div", tables, class_="config"))
-
-
-def _field(name: str, value: Any) -> Markup:
-    return element(
-        "tr", element("td", name), element("td", element("code", json.dumps(value, default=str)))
+    note = "What differs from the defaults; below, every field, as config.json has it."
+    return section(
+        "config",
+        "Config",
+        note,
+        element("div", element("section", short), class_="config differs"),
+        element(
+            "details", element("summary", "All fields"), element("div", tables, class_="config")
+        ),
     )
+
+
+def _field(name: str, value: Any, default: str = "") -> Markup:
+    text = json.dumps(value, default=str)
+    cells = [element("td", name), element("td", element("code", text))]
+    return element("tr", *cells, *([element("td", default, class_="soft")] if default else []))
 
 
 def _mapping(line: Mapping[str, Any], key: str) -> dict[str, Any]:

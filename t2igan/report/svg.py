@@ -5,22 +5,26 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from t2igan.report.curves import Chart, Point
+from t2igan.report.curves import Chart, Point, duration
 from t2igan.report.line_plot import ticks
 from t2igan.report.markup import Markup, element
 
-WIDTH, HEIGHT = 420, 230
-LEFT, RIGHT, TOP, BOTTOM = 46, 10, 10, 26
+WIDTH, HEIGHT = 420, 242
+LEFT, RIGHT, TOP, BOTTOM = 46, 10, 10, 38
 COLORS = 6  # of the page's style, --c0 to --c5
 _FEW = 40  # points that are shown as dots too
 _DOT = 2.5  # their radius
 
 
-def chart(drawn: Chart) -> Markup:
+def chart(drawn: Chart, clock: Sequence[tuple[int, float]] = ()) -> Markup:
     """Returns a figure: title, legend with the last values, and the curves.
 
     The line is the mean of a stretch of steps, the shade behind it from the lowest value to the
     highest. The page's script writes the values under the pointer into the legend.
+
+    Args:
+      drawn: the curves.
+      clock: (step, seconds of training until then), for a second line under the steps.
     """
     legend = [
         element(
@@ -34,7 +38,7 @@ def chart(drawn: Chart) -> Markup:
     return element(
         "figure",
         element("figcaption", element("h3", drawn.title), element("p", legend, class_="legend")),
-        _drawing(drawn),
+        _drawing(drawn, clock),
         class_="chart",
     )
 
@@ -44,7 +48,7 @@ def number_text(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
 
 
-def _drawing(drawn: Chart) -> Markup:
+def _drawing(drawn: Chart, clock: Sequence[tuple[int, float]]) -> Markup:
     points = [point for curve in drawn.curves.values() for point in curve]
     x_ticks = _ticks([point.step for point in points], 6, whole=True)
     y_ticks = _ticks(_usual([point.mean for point in points]), 5)
@@ -57,7 +61,7 @@ def _drawing(drawn: Chart) -> Markup:
     frame = [LEFT, WIDTH - RIGHT, x_ticks[0], x_ticks[-1]]
     return element(
         "svg",
-        _grid(axes),
+        _grid(axes, clock),
         _clipped(curves, axes),
         element("line", x1=0, x2=0, y1=TOP, y2=HEIGHT - BOTTOM, class_="pointer"),
         viewBox=f"0 0 {WIDTH} {HEIGHT}",
@@ -112,7 +116,7 @@ def _curve(points: Sequence[Point], axes: _Axes, color: str) -> Markup:
     return element("g", parts)
 
 
-def _grid(axes: _Axes) -> list[Markup]:
+def _grid(axes: _Axes, clock: Sequence[tuple[int, float]]) -> list[Markup]:
     right, bottom = WIDTH - RIGHT, HEIGHT - BOTTOM
     parts = []
     for value in axes.y_ticks:
@@ -121,8 +125,25 @@ def _grid(axes: _Axes) -> list[Markup]:
         parts.append(element("text", _tick_text(value), x=LEFT - 6, y=y + 4, class_="y"))
     for step in axes.x_ticks:
         x = LEFT + axes.x(step)
-        parts.append(element("text", _tick_text(step), x=x, y=bottom + 18, class_="x"))
+        parts.append(element("text", _tick_text(step), x=x, y=bottom + 16, class_="x"))
+        if clock and step > 0:
+            text = duration(_seconds_at(step, clock))
+            parts.append(element("text", text, x=x, y=bottom + 30, class_="x time"))
     return parts
+
+
+def _seconds_at(step: float, clock: Sequence[tuple[int, float]]) -> float:
+    """Seconds of training until a step; straight on between and after the known ones."""
+    before, at = (0, 0.0), clock[0]
+    for point in clock:
+        if point[0] > before[0]:
+            at = point
+        if point[0] >= step:
+            break
+        before = point if point != clock[-1] else before
+    if at[0] == before[0]:
+        return at[1]
+    return before[1] + (step - before[0]) * (at[1] - before[1]) / (at[0] - before[0])
 
 
 def _tick_text(value: float) -> str:

@@ -12,7 +12,7 @@ from t2igan.images import grid
 
 _INK = (32, 32, 32)
 _MARGIN = 8
-_TEXT_WIDTH = 200
+TEXT_WIDTH = 200
 _GAP = 4
 _CUT = " ..."
 _MOST_ACROSS = 8
@@ -23,7 +23,7 @@ def grid_shape(rows: int, columns: int, image_size: int) -> tuple[int, int]:
     """Returns width and height in pixels of the sheet that `captioned_grid` makes."""
     cell = image_size * _scale(image_size) + _GAP
     across, down = _wrapped(columns)
-    return _TEXT_WIDTH + across * cell + _GAP, rows * down * cell + _GAP
+    return TEXT_WIDTH + across * cell + _GAP, rows * down * cell + _GAP
 
 
 def _scale(image_size: int) -> int:
@@ -52,12 +52,12 @@ def captioned_grid(images: np.ndarray, captions: Sequence[str]) -> Image.Image:
     lines = full.reshape(rows * down, across, size, size, 3)
     large = lines.repeat(scale, axis=2).repeat(scale, axis=3)
     sheet = Image.new("RGB", grid_shape(rows, columns, size), "white")
-    sheet.paste(Image.fromarray(grid(large, gap=_GAP)), (_TEXT_WIDTH, 0))
+    sheet.paste(Image.fromarray(grid(large, gap=_GAP)), (TEXT_WIDTH, 0))
     draw = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(size=14)
     height = down * (size * scale + _GAP) - _GAP
     for row, caption in enumerate(captions):
-        text = _fitted(caption, font, _TEXT_WIDTH - 2 * _MARGIN, height)
+        text = _fitted(caption, font, TEXT_WIDTH - 2 * _MARGIN, height)
         middle = (_MARGIN, _GAP + row * (height + _GAP) + height // 2)
         draw.multiline_text(middle, text, fill=_INK, font=font, anchor="lm", spacing=3)
     return sheet

@@ -35,6 +35,7 @@ from t2igan.training.state import ScaledState, TrainState
 from t2igan.workdir import folder as run_folder
 from t2igan.workdir.checkpoints import Checkpoints
 from t2igan.workdir.meta import CheckpointMeta
+from t2igan.workdir.starts import note_start
 from t2igan.workdir.writers import Writers, open_writers
 
 if TYPE_CHECKING:
@@ -108,6 +109,8 @@ def train(config: ConfigDict, workdir: Path, num_devices: int = 0) -> Outcome:
         if first >= experiment.num_steps:
             return Outcome(first, experiment.num_steps)
         run_folder.keep_config(workdir, config)
+        if is_first_process():
+            note_start(workdir, first)
         return _Run(workdir, experiment, checkpoints, stream, stop, watch).run(first, state)
 
 

@@ -35,6 +35,7 @@ def test_a_run_folder_reads_with_ls_and_head(whole_run, config):
         "checkpoints",
         "config.json",
         "metrics.jsonl",
+        "starts.jsonl",
         "samples",
     }
     assert json.loads((whole_run / "config.json").read_text()) == upgrade(config.to_dict())
