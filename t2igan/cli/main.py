@@ -19,6 +19,7 @@ from typing import NoReturn
 
 from input_pipeline.errors import UserError, did_you_mean, printable
 from t2igan.cli.paths import expanded, localized
+from t2igan.runtime.preemption import remember_ctrl_c
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,6 +139,8 @@ def _run(argv: list[str]) -> None:
     if {"-h", "--help"} & set(rest):
         _read_flags(name, subcommand, module, rest)
         return
+    if subcommand.computes:
+        remember_ctrl_c()
     with localized(name, rest) as words:
         args = _read_flags(name, subcommand, module, words)
         if args is not None:

@@ -71,10 +71,9 @@ def main(args: argparse.Namespace) -> None:
       UserError: see `training.loop.train`.
       SystemExit: 130 after Ctrl-C, once the run is saved.
     """
-    from t2igan.runtime.preemption import import_whole, raise_remembered_ctrl_c, remember_ctrl_c
+    from t2igan.runtime.preemption import import_whole, raise_remembered_ctrl_c
 
     import_whole("t2igan.training.loop")
-    remember_ctrl_c()
     from t2igan.workdir.mirror import working_copy
 
     raise_remembered_ctrl_c()

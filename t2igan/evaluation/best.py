@@ -52,11 +52,8 @@ def _check(given: str, metrics: list[str], network: str) -> None:
     is_unmeasured = not metrics or given in [_MEASURED + found[0] for found in others if found]
     hint = did_you_mean(given, names, cutoff=0.9)
     if is_unmeasured or hint:
-        have = (
-            f"evaluate.metrics gives {', '.join(names)}" if names else "evaluate.metrics is empty"
-        )
+        have = f"gives {', '.join(names)}" if names else "is empty"
         raise UserError(
             f"config.checkpoint.best_metric={given!r} is no metric of this run{hint}: "
-            f"evaluate.metrics {have}; "
-            "leave it empty for the first of them"
+            f"evaluate.metrics {have}; leave it empty for the first of them"
         )

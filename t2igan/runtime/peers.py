@@ -11,7 +11,7 @@ import os
 import sys
 import threading
 import time
-from typing import Any
+from typing import Any, NoReturn
 
 import jax
 
@@ -68,18 +68,19 @@ class _Watch:
             if self._last.get(index, ("", 0.0))[0] != beat or not beat:
                 self._last[index] = beat, now
             elif now - self._last[index][1] > DEAD_SECONDS:
-                _end(f"process {index} of {jax.process_count()} has died")
+                end(f"process {index} of {jax.process_count()} has died")
 
     def _no_coordinator(self) -> None:
         if time.monotonic() - self._answered > DEAD_SECONDS:
-            _end(f"process 0 of {jax.process_count()} has died")
+            end(f"process 0 of {jax.process_count()} has died")
 
 
-def _end(why: str) -> None:
+def end(why: str) -> NoReturn:
+    """Says why in one line and ends the process: what Python waits for at its end is dead."""
     print(
         f"t2igan: error: {why}; this one ends too: the same command on all hosts goes on from the "
         "newest checkpoint",
         file=sys.stderr,
         flush=True,
     )
-    os._exit(STATUS)  # what Python would wait for at its end waits for the dead
+    os._exit(STATUS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import importlib
 import os
 import signal
@@ -27,8 +28,9 @@ def remember_ctrl_c() -> None:
     """From now on a Ctrl-C is remembered beside being raised; before JAX is imported.
 
     An exception that is raised in a destructor or a callback, e.g. in JAX's at a garbage
-    collection, is printed and goes no further.
+    collection, would be printed and go no further: it is raised again.
     """
+    _start.interrupted = False
     if threading.current_thread() is not threading.main_thread():
         return
     if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
@@ -37,7 +39,9 @@ def remember_ctrl_c() -> None:
     hook = sys.unraisablehook
 
     def quiet(unraisable: sys.UnraisableHookArgs) -> None:
-        if not issubclass(unraisable.exc_type, KeyboardInterrupt):
+        if issubclass(unraisable.exc_type, KeyboardInterrupt):
+            _thread.interrupt_main()  # once more, for whoever runs then
+        else:
             hook(unraisable)
 
     sys.unraisablehook = quiet
@@ -52,9 +56,10 @@ def import_whole(module: str) -> None:
       KeyboardInterrupt: at the end.
     """
     came: list[int] = []
-    is_ours = (
-        threading.current_thread() is threading.main_thread()
-        and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    before = signal.getsignal(signal.SIGINT)
+    is_ours = threading.current_thread() is threading.main_thread() and before in (
+        signal.default_int_handler,
+        _start.interrupt,
     )
     if is_ours:
         signal.signal(signal.SIGINT, lambda number, frame: came.append(number))
@@ -62,7 +67,7 @@ def import_whole(module: str) -> None:
         importlib.import_module(module)
     finally:
         if is_ours:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+            signal.signal(signal.SIGINT, before)
     if came:
         raise KeyboardInterrupt
 

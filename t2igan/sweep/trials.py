@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from ml_collections import ConfigDict
 
 FINISHED = "finished.json"
+# Which checkpoint is called the best is no part of what was trained; its default has changed.
+_RANKING = frozenset({"checkpoint.best_metric", "checkpoint.best_mode"})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Trial:
 
         marker = self.workdir / FINISHED
         try:
-            return marker.is_file() and not changes(read(marker), self.config)
+            return marker.is_file() and not changes(read(marker), self.config).keys() - _RANKING
         except UserError:
             return False
 

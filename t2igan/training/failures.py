@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import jax
 
 from input_pipeline.errors import UserError
+from t2igan.runtime import peers
 
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
@@ -19,7 +20,7 @@ _PEERS = ("Gloo", "NCCL", "onnection closed", "onnection reset", "UNAVAILABLE", 
 
 @contextlib.contextmanager
 def explained(config: ConfigDict) -> Iterator[None]:
-    """Turns what a full device or a lost process raises in the block into a UserError.
+    """Turns what a full device raises in the block into a UserError; ends where a peer was lost.
 
     Args:
       config: of the run, for what the message advises.
@@ -40,8 +41,5 @@ def explained(config: ConfigDict) -> Iterator[None]:
                 "t2igan train --dry_run says what fits"
             ) from error
         if jax.process_count() > 1 and any(words in text for words in _PEERS):
-            raise UserError(
-                f"another process of the run has ended ({first}); the same command on all hosts "
-                "goes on from the newest checkpoint"
-            ) from error
+            peers.end(f"another process of the run has died ({first})")
         raise

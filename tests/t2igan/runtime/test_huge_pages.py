@@ -73,7 +73,7 @@ def test_nothing_else_does(
     words: list[str], started: list[tuple], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["t2igan", *words])
-    monkeypatch.setattr(__main__, "main", lambda: 7)
+    monkeypatch.setattr(cli, "main", lambda: 7)
     assert __main__.run() == 7
     assert not started
     assert not cli.computes(words)

@@ -134,6 +134,7 @@ def test_a_mistake_is_told_before_the_first_step(
 ):
     group, name = field.split(".")
     evaluated[group][name] = value
+    evaluated.checkpoint.best_metric = ""
     with pytest.raises(UserError, match=message) as caught:
         loop.train(evaluated, tmp_path)
     assert "\n" not in str(caught.value)
