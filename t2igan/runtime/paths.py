@@ -272,15 +272,19 @@ def refuse_taken(url: str) -> None:
 
 
 def snapshot(folder: Path) -> dict[str, tuple[int, int]]:
-    """Returns {name: (bytes, time of the last change)} of all whole files below a folder."""
+    """Returns {name: (bytes, time of the last change)} of all whole files below a folder.
+
+    Files and folders may come and go meanwhile, as checkpoints do.
+    """
     found = {}
-    for path in folder.rglob("*"):
-        if path.name.endswith(".part"):
-            continue
-        with contextlib.suppress(FileNotFoundError):
-            status = path.stat()
-            if path.is_file():
-                found[path.relative_to(folder).as_posix()] = (status.st_size, status.st_mtime_ns)
+    for parent, _, names in os.walk(folder):  # passes over folders that have gone; rglob does not
+        for name in names:
+            path = Path(parent, name)
+            with contextlib.suppress(FileNotFoundError):
+                status = path.stat()
+                if path.is_file() and not name.endswith(".part"):
+                    key = path.relative_to(folder).as_posix()
+                    found[key] = (status.st_size, status.st_mtime_ns)
     return found
 
 

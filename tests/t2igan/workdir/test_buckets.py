@@ -6,9 +6,11 @@ import contextlib
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -313,3 +315,24 @@ def test_s3_holds_data_sets_and_runs(plain: Path, monkeypatch: pytest.MonkeyPatc
         assert run("train", *flags) == 0
         assert_same(state(f"{root}/run"), state(plain))
         assert run("train", "--workdir=s3://no-such-bucket/a", *FLAGS) == 2
+
+
+def test_a_snapshot_is_not_disturbed_by_folders_that_go(tmp_path: Path) -> None:
+    (tmp_path / "stays").write_text("a")
+    end = threading.Event()
+
+    def come_and_go() -> None:
+        while not end.is_set():
+            (tmp_path / "tmp" / "inner").mkdir(parents=True)
+            (tmp_path / "tmp" / "inner" / "file").touch()
+            (tmp_path / "tmp").rename(tmp_path / "final")
+            shutil.rmtree(tmp_path / "final")
+
+    thread = threading.Thread(target=come_and_go)
+    thread.start()
+    try:
+        for _ in range(2000):
+            assert "stays" in paths.snapshot(tmp_path)
+    finally:
+        end.set()
+        thread.join()
