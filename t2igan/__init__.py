@@ -96,9 +96,9 @@ def prepare(source: str, out: str | Path, **options: Any) -> dict[str, Any]:
         name: _local(value) if isinstance(value, str) else value for name, value in given.items()
     }
     values = source_defaults(source, given)
-    if paths.is_url(out) and not given.get("overwrite"):
-        paths.refuse_taken(str(out))
-    with paths.output(out) as folder:
+    if paths.is_url(out):
+        paths.refuse_taken(str(out), overwrite=bool(given.get("overwrite")))
+    with paths.output(out, replace=True) as folder:
         return build(PrepareOptions.of({"source": source, "out": str(folder), **values}))
 
 

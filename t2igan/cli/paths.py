@@ -111,10 +111,11 @@ def _local(
     if not paths.is_url(value):
         return value
     if flag == "--out" or (subcommand, flag) == ("download", "--images"):
-        if subcommand == "prepare" and "--overwrite" not in words:
-            paths.refuse_taken(value)
+        replace = subcommand == "prepare"
+        if replace:
+            paths.refuse_taken(value, overwrite="--overwrite" in words)
         update = subcommand in _UPDATE
-        return str(uploads.enter_context(paths.output(value, update=update)))
+        return str(uploads.enter_context(paths.output(value, update=update, replace=replace)))
     if flag != "--workdir":
         return str(paths.local(value))
     copy = paths.local(value, skip=paths.TRAINING_ONLY)

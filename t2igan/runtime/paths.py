@@ -86,7 +86,10 @@ def list_files(url: str) -> dict[str, tuple[int, str]]:
     system, root = _open(url)
 
     def list_() -> dict[str, tuple[int, str]]:
-        found = system.find(root, detail=True)
+        try:
+            found = system.find(root, detail=True)
+        except FileNotFoundError:
+            return {}
         return {
             name.removeprefix(root).lstrip("/"): (int(info["size"]), _version(info))
             for name, info in found.items()
@@ -122,6 +125,8 @@ def write_bytes(url: str, data: bytes, *, new: bool = False) -> bool:
             system.pipe_file(root, data, mode="create" if new else "overwrite")
         except FileExistsError:
             return False
+        except FileNotFoundError as error:
+            raise _no_bucket(url) from error
         return True
 
     return retried(url, write)
@@ -230,6 +235,7 @@ def local(path: str | os.PathLike[str], *, skip: str = "") -> Path:
         for attempt in range(5):
             found = _wanted(list_files(url), skip, pattern)
             if not found:
+                require_bucket(url)
                 raise UserError(f"{text}: there is nothing")
             try:
                 _bring_up_to_date(url, found, folder, copy, complete=not pattern)
@@ -254,18 +260,22 @@ def changes_uploaded(copy: Path, url: str) -> Iterator[None]:
     upload(copy, [name for name, state in now.items() if before.get(name) != state], url)
 
 
-def refuse_taken(url: str) -> None:
+def refuse_taken(url: str, overwrite: bool) -> None:
     """Refuses to make a data set where there is something; see `dataset.folder.building`.
+
+    Args:
+      url: of the data set.
+      overwrite: whether a data set may lie there; nothing else may.
 
     Raises:
       UserError: there is.
     """
     there = list_files(url)
-    if REPORT in there:
+    if REPORT in there and not overwrite:
         raise UserError(
             f"--out={url} exists already: choose another --out, or add --overwrite to replace it"
         )
-    if there:
+    if there and REPORT not in there:
         raise UserError(
             f"--out={url} exists and is not a data set made by prepare: choose another --out"
         )
@@ -289,15 +299,17 @@ def snapshot(folder: Path) -> dict[str, tuple[int, int]]:
 
 
 @contextlib.contextmanager
-def output(path: str | os.PathLike[str], *, update: bool = False) -> Iterator[Path]:
+def output(
+    path: str | os.PathLike[str], *, update: bool = False, replace: bool = False
+) -> Iterator[Path]:
     """Yields where to write what is to lie at a path; uploads it where that is a URL.
 
-    Nothing is uploaded where the block fails. Files at the URL that the new folder does not have
-    are removed once it is uploaded.
+    Nothing is uploaded where the block fails. What else lies at the URL stays.
 
     Args:
       path: of a file or a folder.
-      update: whether the block needs what is there already.
+      update: the block gets what is there already; what it removes is removed there too.
+      replace: what is there is removed once the new folder is uploaded; see `refuse_taken`.
 
     Raises:
       UserError: the bucket is not there, may not be written, or cannot be reached.
@@ -308,6 +320,8 @@ def output(path: str | os.PathLike[str], *, update: bool = False) -> Iterator[Pa
         return
     url = text.rstrip("/")
     there = list_files(url)
+    if not there:
+        require_bucket(url)
     with scratch_folder() as scratch:
         target = scratch / url.rpartition("/")[2]
         _copies[str(target)] = url
@@ -325,7 +339,8 @@ def output(path: str | os.PathLike[str], *, update: bool = False) -> Iterator[Pa
             with contextlib.suppress(FileNotFoundError):
                 remove(url, [n for n in there if n.rpartition("/")[2] in _SEALS and n in names])
             upload(target, list(names), url)
-            remove(url, [name for name in there if name and name not in names])
+            if update or replace:
+                remove(url, [name for name in there if name and name not in names])
         elif target.exists():
             upload(target, [""], url)
 
@@ -374,9 +389,7 @@ def retried(url: str, act: Callable[[], _T], seconds: float | None = None) -> _T
     while True:
         try:
             result = act()
-        except (FileNotFoundError, FileExistsError) as error:
-            if "ucket" in str(error):  # "The specified bucket does not exist"
-                raise _no_bucket(url) from error
+        except (FileNotFoundError, FileExistsError):
             raise
         except Exception as error:
             if not _may_pass(error):

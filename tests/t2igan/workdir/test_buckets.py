@@ -205,8 +205,8 @@ def test_a_lock_that_changes_is_somebodys(gcs: Gcs, monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["train", "--workdir=gs://no-such-bucket/a", *FLAGS], "no bucket gs://no-such-bucket"),
-        (["prepare", "--source=shapes", "--out=gs://no-such-bucket/a"], "no bucket"),
+        (["train", "--workdir=gs://nowhere/a", *FLAGS], "no bucket gs://nowhere"),
+        (["prepare", "--source=shapes", "--out=gs://nowhere/a"], "there is no bucket gs://nowhere"),
         (["prepare", "--source=shapes", f"--out={ROOT}/data"], "exists already"),
         (["sample", f"--workdir={ROOT}/none", "--caption=a"], "there is nothing"),
         (["train", "--workdir=az://a/b", *FLAGS], "az:// is not supported"),
@@ -220,6 +220,27 @@ def test_mistakes_are_one_line(
     err = capsys.readouterr().err
     assert said in err
     assert len(err.strip().splitlines()) == 1
+
+
+def test_what_else_lies_in_a_bucket_is_never_removed(gcs: Gcs, tmp_path: Path) -> None:
+    paths.write_bytes(f"{ROOT}/mine/thesis.tex", b"years of work")
+    flags = ["--source=shapes", f"--out={ROOT}/mine", "--num_examples=40", "--overwrite"]
+    assert run("prepare", *flags) == 2  # not a data set, so not to be overwritten
+    with paths.output(f"{ROOT}/mine") as folder:
+        folder.mkdir()
+        (folder / "new").write_text("a")
+    assert paths.list_files(f"{ROOT}/mine").keys() == {"thesis.tex", "new"}
+    with pytest.raises(FileNotFoundError):  # an object that has gone is no missing bucket
+        paths.download(f"{ROOT}/mine", {"gone": 1}, tmp_path)
+
+
+def test_an_overwritten_data_set_has_none_of_the_old_files(gcs: Gcs) -> None:
+    for count in ("40", "60"):
+        flags = [f"--out={ROOT}/again", f"--num_examples={count}", "--overwrite"]
+        assert run("prepare", "--source=shapes", *flags) == 0
+        paths.write_bytes(f"{ROOT}/again/left-over", b"1")
+    assert run("prepare", "--source=shapes", *flags) == 0
+    assert "left-over" not in paths.list_files(f"{ROOT}/again")
 
 
 def test_a_damaged_shard_is_named(gcs: Gcs) -> None:
@@ -314,7 +335,7 @@ def test_s3_holds_data_sets_and_runs(plain: Path, monkeypatch: pytest.MonkeyPatc
         flags = [f"--workdir={root}/run", f"--config.data.dir={root}/data", *FLAGS]
         assert run("train", *flags) == 0
         assert_same(state(f"{root}/run"), state(plain))
-        assert run("train", "--workdir=s3://no-such-bucket/a", *FLAGS) == 2
+        assert run("train", "--workdir=s3://nowhere/a", *FLAGS) == 2
 
 
 def test_a_snapshot_is_not_disturbed_by_folders_that_go(tmp_path: Path) -> None:
