@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from input_pipeline.errors import UserError
-from t2igan.runtime import paths
+from t2igan.runtime.buckets import transfer
 
 NAME = "lock.json"
 BEAT_SECONDS = 10.0
@@ -43,7 +43,7 @@ class BucketLock:
         """
         self.lost = False
         self._run = url
-        self._url = paths.join(url, NAME)
+        self._url = transfer.join(url, NAME)
         self._token = uuid.uuid4().hex
         self._beats = 0
         self._end = threading.Event()
@@ -65,7 +65,7 @@ class BucketLock:
             thread.join(BEAT_SECONDS)
             with contextlib.suppress(UserError):
                 if self.is_mine():
-                    paths.remove(self._run, [NAME])
+                    transfer.remove(self._run, [NAME])
 
     def is_mine(self) -> bool:
         """Returns whether the bucket still says so; remembers it where it does not."""
@@ -74,12 +74,12 @@ class BucketLock:
         return not self.lost
 
     def _acquire(self) -> None:
-        if paths.write_bytes(self._url, self._record(), new=True):
+        if transfer.write_bytes(self._url, self._record(), new=True):
             return
         holder = _read(self._url)
         if holder and not _is_dead(holder):
             self._wait_for_death(holder)
-        paths.write_bytes(self._url, self._record())
+        transfer.write_bytes(self._url, self._record())
         time.sleep(_POLL_SECONDS)  # two that take it at once: the later one has it
         if not self.is_mine():
             raise self._refusal(_read(self._url))
@@ -115,7 +115,7 @@ class BucketLock:
                 if not self.is_mine():
                     return
                 self._beats += 1
-                paths.write_bytes(self._url, self._record())
+                transfer.write_bytes(self._url, self._record())
 
     def _record(self) -> bytes:
         values = _this_process() | {"token": self._token, "beats": self._beats}
@@ -124,7 +124,7 @@ class BucketLock:
 
 def _read(url: str) -> dict[str, Any]:
     try:
-        values = json.loads(paths.read_bytes(url) or b"{}")
+        values = json.loads(transfer.read_bytes(url) or b"{}")
     except ValueError:
         return {}
     return values if isinstance(values, dict) else {}

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from input_pipeline.errors import UserError
 from t2igan.runtime import paths
+from t2igan.runtime.buckets import client, transfer
 from t2igan.workdir import bucket_lock
 from t2igan.workdir.bucket_lock import BucketLock
 
@@ -91,16 +92,16 @@ class Mirror:
         """Makes the copy what the bucket has; returns the files there that belong to no whole step.
 
         Raises:
-          UserError: see `paths.list_files`.
+          UserError: see `transfer.list_files`.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         for _ in range(5):
-            there = paths.list_files(self.url)
+            there = transfer.list_files(self.url)
             there.pop(bucket_lock.NAME, None)
             if there and there == self._there:
                 return self._other_files
             if not there:
-                paths.require_bucket(self.url)
+                client.require_bucket(self.url)
             whole = _whole_steps(there)
             wanted = {name: size for name, (size, _) in there.items() if _is_wanted(name, whole)}
             for name in self._known:
@@ -108,7 +109,7 @@ class Mirror:
                     (self.folder / name).unlink(missing_ok=True)
             here = _snapshot(self.folder)
             try:
-                paths.download(
+                transfer.download(
                     self.url, {n: s for n, s in wanted.items() if n not in here}, self.folder
                 )
             except FileNotFoundError:  # a trainer is at work and has deleted a checkpoint
@@ -128,9 +129,9 @@ class Mirror:
         """
         with self._lock.held():
             # Somebody may have gone on with the run since the copy was made.
-            paths.remove(self.url, self.download())
+            transfer.remove(self.url, self.download())
             self._claimed = True
-            with paths.patience(_OUTAGE_SECONDS):
+            with client.patience(_OUTAGE_SECONDS):
                 thread = threading.Thread(target=self._work, daemon=True)
                 thread.start()
                 try:
@@ -163,9 +164,9 @@ class Mirror:
     def fetch(self, folder: Path) -> None:
         """Downloads a folder of the run that this process's copy lacks."""
         name = folder.relative_to(self.folder).as_posix()
-        there = paths.list_files(paths.join(self.url, name))
-        paths.download(
-            paths.join(self.url, name), {n: size for n, (size, _) in there.items()}, folder
+        there = transfer.list_files(transfer.join(self.url, name))
+        transfer.download(
+            transfer.join(self.url, name), {n: size for n, (size, _) in there.items()}, folder
         )
 
     def _push(self) -> None:
@@ -174,11 +175,11 @@ class Mirror:
             now = _snapshot(self.folder)
             changed = [name for name, state in now.items() if self._known.get(name) != state]
             try:
-                paths.upload(self.folder, changed, self.url)
+                transfer.upload(self.folder, changed, self.url)
             except FileNotFoundError:  # a checkpoint was deleted meanwhile
                 continue
             gone = [name for name in self._known if name not in now]
-            paths.remove(self.url, gone)
+            transfer.remove(self.url, gone)
             self._known = now
             self.unsaved = False
             return
@@ -198,8 +199,8 @@ class Mirror:
 
 
 def _snapshot(folder: Path) -> dict[str, tuple[int, int]]:
-    """As `paths.snapshot`, without checkpoints that are being written."""
-    found = paths.snapshot(folder)
+    """As `transfer.snapshot`, without checkpoints that are being written."""
+    found = transfer.snapshot(folder)
     whole = _whole_steps(found)
     return {n: state for n, state in found.items() if _UNFINISHED not in n and _is_wanted(n, whole)}
 

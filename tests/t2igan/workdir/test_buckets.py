@@ -23,6 +23,7 @@ import pytest
 from input_pipeline.errors import UserError
 from t2igan.cli.main import main
 from t2igan.runtime import paths
+from t2igan.runtime.buckets import transfer
 from t2igan.workdir import bucket_lock
 from t2igan.workdir.bucket_lock import BucketLock
 from t2igan.workdir.checkpoints import restore_item
@@ -114,13 +115,13 @@ def test_a_run_in_a_bucket_is_the_one_on_a_disk(gcs: Gcs, plain: Path, tmp_path:
     for workdir, out in ((plain, tmp_path / "a.png"), (f"{ROOT}/whole", f"{ROOT}/out/a.png")):
         flags = [f"--workdir={workdir}", f"--caption={CAPTION}", "--num=2", f"--out={out}"]
         assert run("sample", *flags) == 0
-    assert paths.read_bytes(f"{ROOT}/out/a.png") == (tmp_path / "a.png").read_bytes()
+    assert transfer.read_bytes(f"{ROOT}/out/a.png") == (tmp_path / "a.png").read_bytes()
 
 
 def test_evaluate_and_report_write_into_the_bucket(
     gcs: Gcs, plain: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    if not paths.list_files(f"{ROOT}/whole"):
+    if not transfer.list_files(f"{ROOT}/whole"):
         assert run(*train_flags("whole")) == 0
     flags = ["--metrics=shapes_accuracy", "--num=16", "--resamples=4"]
     assert run("evaluate", f"--workdir={ROOT}/whole", *flags) == 0
@@ -128,9 +129,9 @@ def test_evaluate_and_report_write_into_the_bucket(
     printed = capsys.readouterr().out
     assert f"{ROOT}/whole/report.html" in printed
     assert "/t2igan/buckets/" not in printed
-    lines = (paths.read_bytes(f"{ROOT}/whole/evaluation.jsonl") or b"").decode().splitlines()
+    lines = (transfer.read_bytes(f"{ROOT}/whole/evaluation.jsonl") or b"").decode().splitlines()
     assert {json.loads(line)["workdir"] for line in lines} == {f"{ROOT}/whole"}
-    assert b"</html>" in (paths.read_bytes(f"{ROOT}/whole/report.html") or b"")
+    assert b"</html>" in (transfer.read_bytes(f"{ROOT}/whole/report.html") or b"")
 
 
 def test_killed_at_random_moments_it_ends_the_same(gcs: Gcs, plain: Path) -> None:
@@ -153,7 +154,7 @@ def test_a_bucket_that_goes_away_in_a_save_is_waited_for(
 ) -> None:
     seconds = float(os.environ.get("BUCKET_OUTAGE", "5"))
     child = start(*train_flags("outage"))
-    while not any("/step_00000004/" in name for name in paths.list_files(f"{ROOT}/outage")):
+    while not any("/step_00000004/" in name for name in transfer.list_files(f"{ROOT}/outage")):
         time.sleep(0.05)
     gcs.stop()
     time.sleep(seconds)
@@ -174,7 +175,7 @@ def test_a_second_trainer_is_refused_in_one_line(
         assert run(*train_flags("held")) == 2
     (line,) = [n for n in capsys.readouterr().err.splitlines() if "error" in n]
     assert "is being trained by another process" in line
-    assert not paths.list_files(f"{ROOT}/held")
+    assert not transfer.list_files(f"{ROOT}/held")
 
 
 def test_the_lock_of_a_process_elsewhere_is_waited_for_and_then_taken(
@@ -184,13 +185,13 @@ def test_the_lock_of_a_process_elsewhere_is_waited_for_and_then_taken(
     monkeypatch.setattr(bucket_lock, "_POLL_SECONDS", 0.2)
     url = f"{ROOT}/elsewhere/{bucket_lock.NAME}"
     holder = {"host": "another", "machine": "another", "pid": 1, "started": "1", "token": "x"}
-    paths.write_bytes(url, json.dumps(holder).encode())
+    transfer.write_bytes(url, json.dumps(holder).encode())
     mine = BucketLock(f"{ROOT}/elsewhere")
     with mine.held():
         assert mine.is_mine()
-        paths.write_bytes(url, json.dumps(holder).encode())  # it wakes up and takes it back
+        transfer.write_bytes(url, json.dumps(holder).encode())  # it wakes up and takes it back
         assert not mine.is_mine()
-    assert json.loads(paths.read_bytes(url) or b"")["token"] == "x"  # not ours to remove
+    assert json.loads(transfer.read_bytes(url) or b"")["token"] == "x"  # not ours to remove
 
 
 def test_a_lock_that_changes_is_somebodys(gcs: Gcs, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,43 +224,43 @@ def test_mistakes_are_one_line(
 
 
 def test_what_else_lies_in_a_bucket_is_never_removed(gcs: Gcs, tmp_path: Path) -> None:
-    paths.write_bytes(f"{ROOT}/mine/thesis.tex", b"years of work")
+    transfer.write_bytes(f"{ROOT}/mine/thesis.tex", b"years of work")
     flags = ["--source=shapes", f"--out={ROOT}/mine", "--num_examples=40", "--overwrite"]
     assert run("prepare", *flags) == 2  # not a data set, so not to be overwritten
     with paths.output(f"{ROOT}/mine") as folder:
         folder.mkdir()
         (folder / "new").write_text("a")
-    assert paths.list_files(f"{ROOT}/mine").keys() == {"thesis.tex", "new"}
+    assert transfer.list_files(f"{ROOT}/mine").keys() == {"thesis.tex", "new"}
     with pytest.raises(FileNotFoundError):  # an object that has gone is no missing bucket
-        paths.download(f"{ROOT}/mine", {"gone": 1}, tmp_path)
+        transfer.download(f"{ROOT}/mine", {"gone": 1}, tmp_path)
 
 
 def test_an_overwritten_data_set_has_none_of_the_old_files(gcs: Gcs) -> None:
     for count in ("40", "60"):
         flags = [f"--out={ROOT}/again", f"--num_examples={count}", "--overwrite"]
         assert run("prepare", "--source=shapes", *flags) == 0
-        paths.write_bytes(f"{ROOT}/again/left-over", b"1")
+        transfer.write_bytes(f"{ROOT}/again/left-over", b"1")
     assert run("prepare", "--source=shapes", *flags) == 0
-    assert "left-over" not in paths.list_files(f"{ROOT}/again")
+    assert "left-over" not in transfer.list_files(f"{ROOT}/again")
 
 
 def test_a_damaged_shard_is_named(gcs: Gcs) -> None:
     source = paths.local(f"{ROOT}/data")
     names = [path.name for path in source.iterdir()]
-    paths.upload(source, names, f"{ROOT}/damaged")
+    transfer.upload(source, names, f"{ROOT}/damaged")
     shard = next(name for name in names if "array_record" in name)
-    paths.write_bytes(f"{ROOT}/damaged/{shard}", b"x" + (source / shard).read_bytes()[1:])
+    transfer.write_bytes(f"{ROOT}/damaged/{shard}", b"x" + (source / shard).read_bytes()[1:])
     with pytest.raises(UserError, match=f"{shard} is damaged"):
         paths.local(f"{ROOT}/damaged")
 
 
 def test_a_copy_follows_the_bucket(gcs: Gcs) -> None:
     for name, text in (("a", b"1"), ("b/c", b"2")):
-        paths.write_bytes(f"{ROOT}/copy/{name}", text)
+        transfer.write_bytes(f"{ROOT}/copy/{name}", text)
     copy = paths.local(f"{ROOT}/copy")
-    assert paths.snapshot(copy).keys() == {"a", "b/c"}
-    paths.write_bytes(f"{ROOT}/copy/a", b"3")
-    paths.remove(f"{ROOT}/copy", ["b/c"])
+    assert transfer.snapshot(copy).keys() == {"a", "b/c"}
+    transfer.write_bytes(f"{ROOT}/copy/a", b"3")
+    transfer.remove(f"{ROOT}/copy", ["b/c"])
     copy = paths.local(f"{ROOT}/copy")
     assert (copy / "a").read_bytes() == b"3"
     assert not (copy / "b/c").exists()
@@ -273,10 +274,10 @@ def test_inputs_of_prepare_may_be_in_a_bucket(gcs: Gcs, tmp_path: Path) -> None:
     table = "image,caption\n" + "".join(f"{i}.png,a picture of number {i}\n" for i in range(4))
     (tmp_path / "captions.csv").write_text(table)
     names = [path.name for path in tmp_path.iterdir()]
-    paths.upload(tmp_path, names, f"{ROOT}/images")
+    transfer.upload(tmp_path, names, f"{ROOT}/images")
     flags = [f"--images={ROOT}/images", f"--captions={ROOT}/images/captions.csv"]
     assert run("prepare", "--source=folder", *flags, f"--out={ROOT}/four") == 0
-    report = json.loads(paths.read_bytes(f"{ROOT}/four/report.json") or b"")
+    report = json.loads(transfer.read_bytes(f"{ROOT}/four/report.json") or b"")
     assert report["examples"] == 4
 
 
@@ -311,13 +312,13 @@ def test_two_processes_share_nothing_but_the_bucket(gcs: Gcs, tmp_path: Path) ->
 def test_sigterm_leaves_the_run_in_the_bucket(gcs: Gcs) -> None:
     flags = [*train_flags("stopped"), "--config.train.steps=100000"]
     child = start(*flags)
-    while not any("/step_00000004/" in name for name in paths.list_files(f"{ROOT}/stopped")):
+    while not any("/step_00000004/" in name for name in transfer.list_files(f"{ROOT}/stopped")):
         time.sleep(0.1)
     child.send_signal(signal.SIGTERM)
     said = child.communicate()[0]
     assert child.returncode == 0
     assert f"{ROOT}/stopped: stopped by SIGTERM" in said
-    names = paths.list_files(f"{ROOT}/stopped")
+    names = transfer.list_files(f"{ROOT}/stopped")
     assert bucket_lock.NAME not in names
     step = int(said.rpartition("saved at step ")[2].split()[0])
     assert f"checkpoints/step_{step:08d}/MANIFEST.json" in names
@@ -353,7 +354,7 @@ def test_a_snapshot_is_not_disturbed_by_folders_that_go(tmp_path: Path) -> None:
     thread.start()
     try:
         for _ in range(2000):
-            assert "stays" in paths.snapshot(tmp_path)
+            assert "stays" in transfer.snapshot(tmp_path)
     finally:
         end.set()
         thread.join()

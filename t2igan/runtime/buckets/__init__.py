@@ -1,0 +1,1 @@
+"""Buckets, gs:// and s3://, by fsspec: what talks to them."""
