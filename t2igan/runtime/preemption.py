@@ -40,7 +40,8 @@ def remember_ctrl_c() -> None:
 
     def quiet(unraisable: sys.UnraisableHookArgs) -> None:
         if issubclass(unraisable.exc_type, KeyboardInterrupt):
-            _thread.interrupt_main()  # once more, for whoever runs then
+            # Once more, for whoever runs then: from this hook it would be raised here, and printed.
+            threading.Timer(0.01, _thread.interrupt_main).start()
         else:
             hook(unraisable)
 
