@@ -10,8 +10,19 @@ class UserError(Exception):
     """A mistake that the user can put right.
 
     Its message is one line: what was given, what is allowed, what to do next. The command line
-    prints it without a traceback and exits with status 2.
+    prints it without a traceback and exits with `status`.
+
+    Attributes:
+      status: of the process.
     """
+
+    status = 2
+
+
+class InUse(UserError):
+    """Another process is at work where this one was to be: not a mistake if that was to happen."""
+
+    status = 75  # EX_TEMPFAIL of sysexits.h
 
 
 def did_you_mean(name: str, names: Iterable[str], cutoff: float = 0.6) -> str:

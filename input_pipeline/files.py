@@ -9,7 +9,7 @@ import json
 import math
 import os
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,12 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
     with path.open(encoding="utf-8", errors="replace") as file:
-        return [line for line in map(_parse, file) if line]
+        return parse_lines(file)
+
+
+def parse_lines(lines: Iterable[str]) -> list[dict[str, Any]]:
+    """Returns what `read_lines` does, of lines that were read already."""
+    return [line for line in map(_parse, lines) if line]
 
 
 def last_line(path: Path, window: int = 65536) -> dict[str, Any]:

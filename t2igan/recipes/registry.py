@@ -37,7 +37,7 @@ def build(config: Any, image_size: int, stage1: Recipe | None = None) -> Recipe:
       UserError: there is no such recipe, it cannot make images of that size, or it builds on a
         run and is given none, or the other way round.
     """
-    module = _module(config.recipe)
+    module = find(config.recipe)
     try:
         parse_policy(config.augment.policy)
         resolution_steps(image_size)
@@ -50,7 +50,12 @@ def build(config: Any, image_size: int, stage1: Recipe | None = None) -> Recipe:
         raise UserError(f"config.recipe={config.recipe!r}: {error}") from error
 
 
-def _module(recipe: str) -> ModuleType:
+def find(recipe: str) -> ModuleType:
+    """Returns the module of a recipe.
+
+    Raises:
+      UserError: there is none of that name.
+    """
     known = names()
     name = RECIPES.get(recipe, recipe)
     if name in known:

@@ -21,6 +21,7 @@ Place = tuple[float, float]
 
 def line_plot(
     curves: Mapping[str, Curve],
+    marks: Mapping[str, tuple[float, float]] | None = None,
     *,
     x_label: str,
     y_label: str,
@@ -31,6 +32,7 @@ def line_plot(
 
     Args:
       curves: (x, y) points by name, in the order of x; finite, at least one point each.
+      marks: a point of some of them that gets a dot, and its value beside the name.
       x_label: under the x axis.
       y_label: over the y axis.
       width: of the image, pixels.
@@ -64,6 +66,10 @@ def line_plot(
         _draw_curve(draw, [place(x, y) for x, y in curve], color, thick)
         y = (height - 4 + LEGEND_LINE * number) * SCALE
         draw.line([(box[0], y), (box[0] + 24 * SCALE, y)], color, thick)
+        mark = (marks or {}).get(name)
+        if mark:
+            _draw_dot(draw, place(*mark), color, thick)
+            name = f"{name}: {mark[1]:.4g} at {mark[0]:.6g}"
         draw.text((box[0] + 32 * SCALE, y), name, "black", font, anchor="lm")
     return image.resize((width, total), Image.Resampling.LANCZOS)
 
@@ -115,5 +121,9 @@ def _draw_curve(draw: ImageDraw.ImageDraw, places: list[Place], color: str, thic
     if len(places) > 1:
         draw.line(places, color, thick, joint="curve")
         return
-    ((x, y),) = places
+    _draw_dot(draw, places[0], color, thick)
+
+
+def _draw_dot(draw: ImageDraw.ImageDraw, at: Place, color: str, thick: int) -> None:
+    x, y = at
     draw.ellipse((x - 2 * thick, y - 2 * thick, x + 2 * thick, y + 2 * thick), fill=color)

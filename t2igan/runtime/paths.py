@@ -91,6 +91,49 @@ def local(path: str | os.PathLike[str], *, skip: str = "") -> Path:
     return copy / pattern if pattern else copy
 
 
+def join(folder: str, name: str) -> str:
+    """Returns the path of a file in a folder, or the URL of one below a URL."""
+    return f"{folder.rstrip('/')}/{name}"
+
+
+def read_bytes(path: str) -> bytes | None:
+    """Returns what is in a small file, also at a URL; None where there is none.
+
+    Raises:
+      UserError: the bucket cannot be read.
+    """
+    if is_url(path):
+        return transfer.read_bytes(path)
+    try:
+        return Path(path).read_bytes()
+    except FileNotFoundError:
+        return None
+
+
+def write_bytes(path: str, data: bytes) -> None:
+    """Writes a small file whole, also at a URL; its folder is made.
+
+    Raises:
+      UserError: the bucket cannot be written.
+    """
+    if is_url(path):
+        transfer.write_bytes(path, data)
+        return
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    partial = path + ".partial"
+    Path(partial).write_bytes(data)
+    os.replace(partial, path)
+
+
+def remove(path: str) -> None:
+    """Removes a file, also at a URL, where there is one."""
+    if is_url(path):
+        folder, _, name = path.rpartition("/")
+        transfer.remove(folder, [name])
+    else:
+        Path(path).unlink(missing_ok=True)
+
+
 @contextlib.contextmanager
 def changes_uploaded(copy: Path, url: str) -> Iterator[None]:
     """Uploads the files of a folder that the block has made or changed.

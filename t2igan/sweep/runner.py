@@ -3,75 +3,126 @@
 from __future__ import annotations
 
 import contextlib
-import glob
 import os
-import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from input_pipeline.errors import UserError
-from input_pipeline.files import is_number, last_line
+from input_pipeline.errors import InUse
+from t2igan.runtime import paths
+from t2igan.sweep.devices import own_device
+from t2igan.sweep.queue import LOG
 
 if TYPE_CHECKING:
+    from t2igan.sweep.queue import Queue
     from t2igan.sweep.trials import Trial
 
-LOG = "log.txt"
 POLL_SECONDS = 0.5
-_TPU_CHIPS = ("/dev/accel*", "/dev/vfio/[0-9]*")
-_GPUS = "/dev/nvidia[0-9]*"
 _LOG_SECONDS = 10.0  # between lines of progress that go to a file
+# Between two looks for something to train while other trials run: those of others may end.
+_LOOK_SECONDS = 30.0
 # What a child may take to save its checkpoint after it was asked to stop.
 STOP_SECONDS = 60.0
+# Words that name the whole of an error in a child's log.
+_ERROR = "t2igan: error: "
 
 
-def run_trials(trials: Sequence[Trial], parallel: int) -> dict[str, str]:
-    """Returns one line for each trial that failed, by its name.
+class Child:
+    """A trial's process.
+
+    Attributes:
+      trial: what it trains.
+      process: the process; its output goes to `log.txt` beside the run.
+    """
+
+    def __init__(self, trial: Trial, slot: int, parallel: int, scratch: Path) -> None:
+        """Starts it.
+
+        Args:
+          trial: to train.
+          slot: from 0, of those trained at a time; it decides the GPUs.
+          parallel: how many there are.
+          scratch: folder for the log of a run in a bucket.
+        """
+        self.trial = trial
+        in_bucket = paths.is_url(trial.workdir)
+        self._log = scratch / f"{trial.name}.txt" if in_bucket else Path(trial.workdir) / LOG
+        self._log.parent.mkdir(parents=True, exist_ok=True)
+        with self._log.open("ab") as log:
+            self.process = subprocess.Popen(
+                command(trial),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=os.environ | own_device(slot, parallel),
+                start_new_session=True,  # Ctrl-C reaches the sweep alone, which then stops them
+            )
+
+    def keep_log(self) -> None:
+        """Uploads the log of a run in a bucket, after what is there."""
+        if paths.is_url(self.trial.workdir):
+            url = paths.join(self.trial.workdir, LOG)
+            paths.write_bytes(url, (paths.read_bytes(url) or b"") + self._log.read_bytes())
+            self._log.unlink()
+
+    def why(self) -> str:
+        """Returns one line of why it ended, from its last words."""
+        where = paths.join(self.trial.workdir, LOG)
+        if self.process.returncode == 0:
+            step = self.trial.last_step()
+            return f"{self.trial.name} was stopped at step {step} (see {where})"
+        with self._log.open("rb") as file:
+            file.seek(max(0, self._log.stat().st_size - 4096))
+            words = " ".join(file.read().decode(errors="replace").split())
+        words = words.rpartition(_ERROR)[2][-200:]
+        status = self.process.returncode
+        return f"{self.trial.name} failed with status {status}: {words} (see {where})"
+
+
+def run_trials(queue: Queue, parallel: int) -> None:
+    """Trains what is left of a sweep, until nothing is, or what is left is trained elsewhere.
 
     Ctrl-C or SIGTERM stops all children, which save first; the same command then resumes them.
 
     Args:
-      trials: those that are finished are skipped.
+      queue: of the trials; says afterwards which have failed.
       parallel: how many run at a time, >= 1.
     """
-    waiting = [trial for trial in trials if not trial.finished]
-    failures: dict[str, str] = {}
-    running: dict[int, tuple[Trial, subprocess.Popen[bytes]]] = {}
+    running: dict[int, Child] = {}
     bar = tqdm(
-        total=len(trials),
-        initial=len(trials) - len(waiting),
+        total=queue.size,
         unit="trial",
         desc="sweep",
         mininterval=0.1 if sys.stderr.isatty() else _LOG_SECONDS,
     )
-    shown = time.monotonic()
-    with bar, _sigterm_is_ctrl_c(), _none_left_behind(running):
-        while waiting or running:
-            for slot in range(parallel):
-                if slot not in running and waiting:
-                    trial = waiting.pop(0)
-                    running[slot] = trial, _start(trial, slot, parallel)
+    shown = looked = -_LOOK_SECONDS
+    is_idle = False
+    with (
+        tempfile.TemporaryDirectory(prefix="t2igan-sweep-") as scratch,
+        bar,
+        queue.closing(),
+        _sigterm_is_ctrl_c(),
+        _none_left_behind(running),
+    ):
+        while running or not is_idle:
+            if len(running) < parallel and time.monotonic() - looked > _LOOK_SECONDS:
+                is_idle = not _fill(running, queue, parallel, Path(scratch))
+                looked = time.monotonic()
+                bar.update(queue.ended() - bar.n)
             time.sleep(POLL_SECONDS)
-            for slot in list(running):
-                trial, child = running[slot]
-                if child.poll() is None:
-                    continue
-                del running[slot]
-                bar.update()
-                if child.returncode == 0 and _last_step(trial) >= trial.config.train.steps:
-                    trial.mark_finished()
-                else:
-                    failures[trial.name] = _why(trial, child.returncode)
-                    bar.write(failures[trial.name], file=sys.stderr)
+            for slot in [s for s, child in running.items() if child.process.poll() is not None]:
+                _end(running.pop(slot), queue, bar)
+                is_idle, looked = False, -_LOOK_SECONDS
             if time.monotonic() - shown > bar.mininterval:
                 shown = time.monotonic()
-                bar.set_postfix_str(_progress([trial for trial, _ in running.values()]))
-    return failures
+                bar.set_postfix_str(_progress(child.trial for child in running.values()))
 
 
 def command(trial: Trial) -> list[str]:
@@ -79,59 +130,28 @@ def command(trial: Trial) -> list[str]:
     return [sys.executable, "-P", "-m", "t2igan", "train", *trial.flags]
 
 
-def _start(trial: Trial, slot: int, parallel: int) -> subprocess.Popen[bytes]:
-    trial.workdir.mkdir(parents=True, exist_ok=True)
-    with (trial.workdir / LOG).open("ab") as log:
-        return subprocess.Popen(
-            command(trial),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env=os.environ | _own_device(slot, parallel),
-            start_new_session=True,  # Ctrl-C reaches the sweep alone, which then stops them in turn
-        )
+def _fill(running: dict[int, Child], queue: Queue, parallel: int, scratch: Path) -> bool:
+    """Starts a trial in each free slot while there are any; returns whether all are taken now."""
+    for slot in range(parallel):
+        if slot not in running:
+            trial = queue.take()
+            if trial is None:
+                return False
+            running[slot] = Child(trial, slot, parallel, scratch)
+    return True
 
 
-def check_devices(parallel: int) -> None:
-    """Refuses trials side by side where they could not share the devices.
-
-    Args:
-      parallel: trials at a time.
-
-    Raises:
-      UserError: on a TPU host, whose chips belong to one process; or there are fewer GPUs.
-    """
-    if parallel == 1:
-        return
-    if any(glob.glob(pattern) for pattern in _TPU_CHIPS):
-        raise UserError(
-            f"--parallel={parallel}: the chips of a TPU host belong to one process; run one trial "
-            "at a time, which uses them all"
-        )
-    devices = _gpus()
-    if devices and len(devices) < parallel:
-        raise UserError(
-            f"--parallel={parallel}: there are {len(devices)} GPUs here, and a trial has one of "
-            "its own at least"
-        )
-
-
-def _gpus() -> list[str]:
-    """What `CUDA_VISIBLE_DEVICES` lists, else the numbers of the GPUs of this machine."""
-    listed = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if listed is not None:
-        return [name for name in listed.split(",") if name]
-    found = (re.fullmatch(r"/dev/nvidia(\d+)", path) for path in glob.glob(_GPUS))
-    return sorted((match[1] for match in found if match), key=int)
-
-
-def _own_device(slot: int, parallel: int) -> dict[str, str]:
-    """GPUs of its own for each slot, where there are enough of them."""
-    devices = _gpus()
-    if parallel == 1 or len(devices) < parallel:
-        return {}
-    share = len(devices) // parallel
-    return {"CUDA_VISIBLE_DEVICES": ",".join(devices[slot * share : (slot + 1) * share])}
+def _end(child: Child, queue: Queue, bar: tqdm) -> None:
+    trial, status = child.trial, child.process.returncode
+    why = child.why()
+    child.keep_log()
+    if status == InUse.status:
+        queue.refuse(trial)
+    elif status == 0 and trial.last_step() >= trial.config.train.steps:
+        queue.finish(trial)
+    else:
+        bar.write(why, file=sys.stderr)
+        queue.fail(trial, why)
 
 
 @contextlib.contextmanager
@@ -147,12 +167,12 @@ def _sigterm_is_ctrl_c() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _none_left_behind(running: dict[int, tuple[Trial, subprocess.Popen[bytes]]]) -> Iterator[None]:
+def _none_left_behind(running: dict[int, Child]) -> Iterator[None]:
     """Stops what still runs when the block ends early: kindly, and after a while for good."""
     try:
         yield
     finally:
-        children = [child for _, child in running.values()]
+        children = [child.process for child in running.values()]
         for child in children:
             child.terminate()
         deadline = time.monotonic() + STOP_SECONDS
@@ -167,28 +187,10 @@ def _none_left_behind(running: dict[int, tuple[Trial, subprocess.Popen[bytes]]])
             raise KeyboardInterrupt from None
 
 
-def _progress(trials: Sequence[Trial]) -> str:
+def _progress(trials: Iterable[Trial]) -> str:
     """Where each running trial is."""
     parts = []
     for trial in trials:
         total = trial.config.train.steps
-        parts.append(f"{trial.name[:9]} step {_last_step(trial)}" + (f"/{total}" if total else ""))
+        parts.append(f"{trial.name[:9]} step {trial.last_step()}" + (f"/{total}" if total else ""))
     return ", ".join(parts)
-
-
-def _last_step(trial: Trial) -> int:
-    """The step last logged; a trial that somebody stopped ends well, but before its last."""
-    step = last_line(trial.workdir / "metrics.jsonl").get("step")
-    return max(0, step) if isinstance(step, int) and is_number(step) else 0
-
-
-def _why(trial: Trial, status: int) -> str:
-    """The child's last words."""
-    log = trial.workdir / LOG
-    with log.open("rb") as file:
-        file.seek(max(0, log.stat().st_size - 4096))
-        lines = file.read().decode(errors="replace").split()
-        words = " ".join(lines).rpartition("t2igan: error: ")[2][-200:]
-    if status == 0:
-        return f"{trial.name} was stopped at step {_last_step(trial)} (see {log})"
-    return f"{trial.name} failed with status {status}: {words} (see {log})"

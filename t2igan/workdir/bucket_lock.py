@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from input_pipeline.errors import UserError
+from input_pipeline.errors import InUse, UserError
 from t2igan.runtime.buckets import transfer
 
 NAME = "lock.json"
@@ -101,9 +101,9 @@ class BucketLock:
             if now != holder:
                 raise self._refusal(now)
 
-    def _refusal(self, holder: dict[str, Any]) -> UserError:
+    def _refusal(self, holder: dict[str, Any]) -> InUse:
         who = f" (process {holder.get('pid')} on {holder.get('host')})" if holder else ""
-        return UserError(
+        return InUse(
             f"{self._run} is being trained by another process{who}; wait for it, stop it, or give "
             "another --workdir"
         )

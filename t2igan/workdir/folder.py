@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from input_pipeline.errors import UserError
+from input_pipeline.errors import InUse, UserError
 from input_pipeline.file_lock import locked
 from t2igan.config import compare, record
 from t2igan.runtime.multihost import from_first_process, is_first_process
@@ -95,7 +95,7 @@ def _lock(workdir: Path) -> Iterator[None]:
         try:
             held.enter_context(locked(workdir, wait=False))
         except BlockingIOError as error:
-            raise UserError(
+            raise InUse(
                 f"{workdir} is being trained by another process; wait for it, stop it, or "
                 "give another --workdir"
             ) from error

@@ -1,16 +1,17 @@
 """Lines of a run folder: whatever stands in them, what reads them gets numbers or nothing."""
 
 import json
-from types import SimpleNamespace
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from ml_collections import ConfigDict
 
 from input_pipeline.files import is_number, last_line, read_lines
 from t2igan.report import curves, sections
 from t2igan.sweep import results as sweep_results
-from t2igan.sweep import runner as sweep_runner
+from t2igan.sweep.comparison import Comparison
+from t2igan.sweep.trials import Trial
 
 NUMBERS = st.integers() | st.floats() | st.just(10**400) | st.booleans() | st.none() | st.text()
 VALUES = st.recursive(
@@ -48,11 +49,11 @@ def test_any_values_are_drawn_or_passed_over(tmp_path, entries):
     if main or rest:
         sections.curves(main, rest)
     sections.evaluation(lines)
-    trial = SimpleNamespace(workdir=tmp_path, finished=False)
-    outcome = sweep_results._outcome(trial, "loss/d", "min", failed=False)
+    trial = Trial("trial_000", {}, ConfigDict(), str(tmp_path), ())
+    outcome = sweep_results._outcome(trial, Comparison("loss/d", "min", True))
     assert all(is_number(value) for value in outcome.last.values())
     assert "step" not in outcome.last
-    assert sweep_runner._last_step(trial) >= min(0, outcome.step)
+    assert trial.last_step() >= min(0, outcome.step)
 
 
 @pytest.mark.parametrize("value", [True, "1", None, float("nan"), float("-inf"), 10**400, [1]])

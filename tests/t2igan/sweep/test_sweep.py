@@ -21,6 +21,7 @@ from PIL import Image
 from input_pipeline.errors import UserError
 from t2igan.cli import main as cli
 from t2igan.cli import sweep
+from t2igan.sweep import devices
 from t2igan.sweep import runner as sweep_runner
 from t2igan.sweep import trials as trials_of
 
@@ -265,16 +266,14 @@ def test_trials_side_by_side_need_devices_of_their_own(
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     for name in ("nvidia0", "nvidia1", "nvidiactl"):
         (tmp_path / name).touch()
-    monkeypatch.setattr(sweep_runner, "_GPUS", str(tmp_path / "nvidia[0-9]*"))
-    monkeypatch.setattr(
-        sweep_runner.re, "fullmatch", lambda _, path: re.search(r"nvidia(\d+)", path)
-    )
-    assert sweep_runner._own_device(1, 2) == {"CUDA_VISIBLE_DEVICES": "1"}
-    sweep_runner.check_devices(2)
+    monkeypatch.setattr(devices, "_GPUS", str(tmp_path / "nvidia[0-9]*"))
+    monkeypatch.setattr(devices.re, "fullmatch", lambda _, path: re.search(r"nvidia(\d+)", path))
+    assert devices.own_device(1, 2) == {"CUDA_VISIBLE_DEVICES": "1"}
+    devices.check_devices(2)
     with pytest.raises(UserError, match="there are 2 GPUs here"):
-        sweep_runner.check_devices(3)
+        devices.check_devices(3)
     (tmp_path / "accel0").touch()
-    monkeypatch.setattr(sweep_runner, "_TPU_CHIPS", (str(tmp_path / "accel*"),))
+    monkeypatch.setattr(devices, "_TPU_CHIPS", (str(tmp_path / "accel*"),))
     with pytest.raises(UserError, match="TPU host"):
-        sweep_runner.check_devices(2)
-    sweep_runner.check_devices(1)
+        devices.check_devices(2)
+    devices.check_devices(1)
