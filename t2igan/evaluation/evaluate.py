@@ -141,7 +141,7 @@ def _context(
 ) -> Context:
     matcher = None
     if options.matcher:
-        matcher = matchers.load(options.matcher)
+        matcher = matchers.load(str(paths.local(options.matcher)))
         matcher = matcher.reading(dataset.vocabulary) if dataset is not None else matcher
     return make_context(
         options.metric_names,
@@ -149,13 +149,17 @@ def _context(
         split=split,
         num=options.num,
         network=options.features or "lite0",
-        weights={"inception": options.inception_weights},
+        weights={"inception": _staged(options.inception_weights)},
         matcher=matcher,
         seed=options.seed,
         resamples=options.resamples,
         progress=options.progress,
         **more,
     )
+
+
+def _staged(path: str | None) -> str | None:
+    return str(paths.local(path)) if path else path
 
 
 def _finish(

@@ -11,6 +11,7 @@ import numpy as np
 
 from input_pipeline.errors import UserError
 from t2igan.metrics.engine import image_sets, registry
+from t2igan.runtime import paths
 from t2igan.runtime.multihost import is_first_process, on_one_device, same_everywhere
 from t2igan.sampling.sampler import Sampler
 from t2igan.training.experiment import Experiment
@@ -103,4 +104,4 @@ def _matcher(path: str, dataset: Any) -> Any:
         return None
     from t2igan.metrics.matcher import model as matcher
 
-    return matcher.load(path).reading(dataset.vocabulary)
+    return matcher.load(str(paths.local(path))).reading(dataset.vocabulary)
