@@ -32,16 +32,26 @@ class Record:
     sentences: np.ndarray | None = None
     texts: tuple[str, ...] | None = None
 
-    def example(self) -> dict[str, Any]:
-        """Returns the record as TFDS encodes it (`shards.features`)."""
-        captions = np.ascontiguousarray(self.captions, CODE_DTYPE)
-        image = np.ascontiguousarray(self.image)
-        found: dict[str, Any] = {"key": self.key, "image": image, "captions": captions}
-        if self.texts is not None:
-            found["texts"] = list(self.texts)
-        if self.sentences is not None:
-            found["sentences"] = np.ascontiguousarray(self.sentences, SENTENCE_DTYPE)
-        return found
+
+def encode(record: Record) -> bytes:
+    """Returns a record as it lies in a shard: a serialized tf.train.Example, its features sorted.
+
+    The bytes are those of TFDS's own serializer for `shards.features`; that one takes four times
+    as long.
+    """
+    values = {
+        "captions": [record.captions.astype(CODE_DTYPE, copy=False).tobytes()],
+        "image": [record.image.tobytes()],
+        "key": [record.key.encode()],
+    }
+    if record.sentences is not None:
+        values["sentences"] = [record.sentences.astype(SENTENCE_DTYPE, copy=False).tobytes()]
+    if record.texts is not None:
+        values["texts"] = [text.encode() for text in record.texts]
+    example = _example_class()()
+    for name, value in values.items():
+        example.features.feature[name].bytes_list.value.extend(value)
+    return bytes(example.SerializeToString(deterministic=True))
 
 
 @functools.cache

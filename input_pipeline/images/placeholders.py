@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterable, Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from input_pipeline import scratch
 
@@ -46,6 +48,36 @@ def repeated_files(
     return frozenset(scratch.shared(_digests(paths, max_bytes), at_least, _MOST_DIGESTS))
 
 
+class RepeatedFiles:
+    """What `repeated_files` finds, read when it is first asked for.
+
+    `decode` asks about small flat images alone: a data set without any is not read twice.
+    """
+
+    def __init__(self, paths: Callable[[], Iterable[Path]]) -> None:
+        """Reads nothing yet.
+
+        Args:
+          paths: gives the image files, see `repeated_files`.
+        """
+        self._paths = paths
+        self._lock = threading.Lock()
+        self._found: frozenset[bytes] | None = None
+
+    def __contains__(self, digest: object) -> bool:
+        """Whether files of this digest lie under several names."""
+        with self._lock:
+            if self._found is None:
+                self._found = repeated_files(self._paths())
+        return digest in self._found
+
+
+def may_be_flat(picture: Image.Image) -> bool:
+    """Returns whether `is_flat` is worth asking: 256 of the pixels are looked at."""
+    colors = picture.resize((16, 16), Image.Resampling.NEAREST).getcolors(256)
+    return colors is not None and max(colors)[0] > 100
+
+
 def is_flat(pixels: np.ndarray) -> bool:
     """Returns whether one color fills more than half of the image.
 
@@ -55,20 +87,20 @@ def is_flat(pixels: np.ndarray) -> bool:
     return _commonest_colour(_thinned(pixels))[1] > 0.5
 
 
-def looks_unavailable(pixels: np.ndarray) -> bool:
+def looks_unavailable(picture: Image.Image) -> bool:
     """Returns whether it looks like Flickr's "photo no longer available": gray letters on light
     gray.
 
     White grounds are not taken for it: drawings and logos have them.
 
     Args:
-      pixels: uint8 [H, W, 3].
+      picture: RGB.
     """
-    pixels = _thinned(pixels)
-    corner = pixels[0, 0].astype(int)
+    corner = np.array(picture.getpixel((0, 0)))
     # Cheap first: photographs hardly ever get further.
     if not _is_gray(corner, 6) or not 225 <= corner.min() <= corner.max() < 252:
         return False
+    pixels = _thinned(np.asarray(picture))
     ground, share = _commonest_colour(pixels)
     if share < 0.95 or (ground != corner).any():
         return False

@@ -6,7 +6,7 @@ import collections
 import concurrent.futures
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -14,6 +14,7 @@ import numpy as np
 from input_pipeline.dataset.records import CODE_DTYPE, Record
 from input_pipeline.images import decode as image_files
 from input_pipeline.images.decode import Rejected
+from input_pipeline.images.quiet_warnings import quiet_warnings
 from input_pipeline.sources.base import Example, Source
 from input_pipeline.text.sentence_encoders import SentenceEncoder, sentence_of
 from input_pipeline.text.vocabulary import END, UNK, Vocabulary, is_unspaced, tokenize
@@ -42,7 +43,7 @@ class Conversion:
       resize: squash or center_crop.
       vocabulary: gives captions their codes.
       caption_length: L, codes of a caption.
-      placeholders: digests of `placeholders.repeated_files`.
+      placeholders: of `decode`.
       sentence_encoder: gives captions their embeddings, or None.
     """
 
@@ -50,7 +51,7 @@ class Conversion:
     resize: str
     vocabulary: Vocabulary
     caption_length: int
-    placeholders: frozenset[bytes] = frozenset()
+    placeholders: Container[bytes] = frozenset()
     sentence_encoder: SentenceEncoder | None = None
 
     @property
@@ -74,9 +75,9 @@ class Conversion:
             codes, texts, facts = self._encoded(example.captions)
         if not len(codes):
             raise Rejected("no_captions")
-        pixels = image_files.decode(example.image, placeholders=self.placeholders)
-        if pixels.shape[:2] != (self.image_size, self.image_size):
-            pixels = image_files.resize(pixels, self.image_size, self.resize)
+        pixels = image_files.decode_to(
+            example.image, self.image_size, self.resize, placeholders=self.placeholders
+        )
         return Converted(Record(printable(example.key), pixels, codes, texts=texts), facts)
 
     def _encoded(self, captions: Sequence[str]) -> tuple[np.ndarray, tuple[str, ...], CaptionFacts]:
@@ -85,7 +86,7 @@ class Conversion:
             words = tokenize(caption)
             if not words:
                 continue
-            rows.append(self.vocabulary.encode_words(words, self.caption_length))
+            rows.append(self.vocabulary.codes_of(words, self.caption_length))
             texts.append(printable(caption))
             facts.cut += len(words) > self.caption_length - 2
             facts.longest = max(facts.longest, len(words))
@@ -144,7 +145,6 @@ def convert(
     split: str,
     conversion: Conversion,
     *,
-    wanted: Callable[[str], bool],
     workers: int,
 ) -> Iterator[list[Converted | Rejection]]:
     """Returns records and refusals of a split, some at a time, in the source's order.
@@ -155,12 +155,12 @@ def convert(
       source: examples are read by the workers too, a range each.
       split: one of the source's.
       conversion: what is done to each example.
-      wanted: whether the image of a key belongs here; others are passed over unread.
       workers: threads; image decoders let others run.
     """
 
     def convert_all(examples: Iterable[Example]) -> list[Converted | Rejection]:
-        outcomes = [_converted(conversion, each) for each in examples if wanted(each.key)]
+        with quiet_warnings():  # once, and not at each image
+            outcomes = [_converted(conversion, each) for each in examples]
         if conversion.sentence_encoder is None:
             return outcomes
         return _with_sentences(outcomes, conversion)
@@ -210,7 +210,13 @@ def _task_size(image_size: int) -> int:
 def in_order(
     function: Callable[[Task], Result], tasks: Iterable[Task], workers: int
 ) -> Iterator[Result]:
-    """`map(function, tasks)` by threads that are a bounded number of tasks ahead."""
+    """`map(function, tasks)` by threads that are a bounded number of tasks ahead.
+
+    One worker is this thread: two would only wait for each other.
+    """
+    if workers == 1:
+        yield from map(function, tasks)
+        return
     pending: collections.deque[concurrent.futures.Future[Result]] = collections.deque()
     with concurrent.futures.ThreadPoolExecutor(workers, "prepare") as pool:
         try:

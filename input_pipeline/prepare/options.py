@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from input_pipeline.errors import UserError
 from input_pipeline.images.decode import Rejected
-from input_pipeline.images.placeholders import repeated_files
+from input_pipeline.images.placeholders import RepeatedFiles
 from input_pipeline.prepare.convert import Conversion
 from input_pipeline.prepare.splits import SplitAssignment
 from input_pipeline.sources.base import Example, Source
@@ -176,7 +176,7 @@ def conversion(
     vocabulary: Vocabulary,
     encoder: SentenceEncoder | None = None,
 ) -> Conversion:
-    """Returns how examples become records; reads small image files once, to know those that repeat.
+    """Returns how examples become records.
 
     Raises:
       UserError: the caption length is not the one that the source's codes have.
@@ -204,12 +204,12 @@ def _caption_length(options: PrepareOptions, source: Source) -> int:
     return length
 
 
-def _placeholders(source: Source) -> frozenset[bytes]:
+def _placeholders(source: Source) -> Container[bytes]:
     """Contents that lie under several names, where the source's images are files."""
     if hasattr(source, "stream") or not _are_files(source):
         return frozenset()
-    return repeated_files(
-        example.image for example in _all_examples(source) if isinstance(example.image, Path)
+    return RepeatedFiles(
+        lambda: (each.image for each in _all_examples(source) if isinstance(each.image, Path))
     )
 
 

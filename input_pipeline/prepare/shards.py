@@ -5,22 +5,17 @@ Imports tensorflow_datasets, which takes a second: import this module where shar
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import io
-import itertools
 import os
-import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
 from array_record.python import array_record_module
-from tensorflow_datasets.proto import tf_example_pb2
 
-from input_pipeline.dataset.records import CODE_DTYPE, Record
+from input_pipeline.dataset.records import CODE_DTYPE, Record, encode
 from input_pipeline.text.sentence_encoders import SENTENCE_DTYPE
 
 NAME = "captioned_images"
@@ -51,94 +46,118 @@ def features(
     return tfds.features.FeaturesDict(known)
 
 
-class _ShardFile:
-    """Writes one shard (the interface of TFDS's ExampleWriter)."""
+class SplitWriter:
+    """Writes the records of one split, shard by shard; a shard's file is made at its first record.
 
-    file_format = "array_record"
+    Attributes:
+      lengths: records in each shard that was begun.
+    """
 
-    def write(self, path: os.PathLike[str], examples: Iterable[tuple[str, bytes]]) -> None:
-        examples = iter(examples)
-        first = next(examples, None)
-        if first is None:  # removed later; an ArrayRecord of no record would take 128 KiB
-            Path(path).touch()
-            return
-        writer = array_record_module.ArrayRecordWriter(os.fspath(path), _WRITER_OPTIONS)
-        try:
-            for _, serialized in itertools.chain([first], examples):
-                writer.write(_in_fixed_order(serialized))
-        finally:
-            # Also raises what the writes before it could not: a full disk, for one.
+    def __init__(self, folder: Path, split: str, image_size: int, caption_length: int) -> None:
+        """Writes nothing yet.
+
+        Args:
+          folder: of the data set, exists.
+          split: its name.
+          image_size: S of every record, pixels.
+          caption_length: L of every record, codes.
+        """
+        self._image = image_size, image_size, 3
+        self._length = caption_length
+        self.lengths: list[int] = []
+        self._folder, self._split = folder, split
+        self._writer: Any = None
+
+    def write(self, record: Record) -> None:
+        """Appends a record to the shard.
+
+        Raises:
+          ValueError: it has other sizes.
+          OSError or RuntimeError: the disk is full or cannot be written.
+        """
+        if record.image.shape != self._image or record.image.dtype != np.uint8:
+            raise ValueError(f"{record.key}: image is {record.image.shape}, not {self._image}")
+        if record.captions.shape[1:] != (self._length,):
+            raise ValueError(f"{record.key}: captions are {record.captions.shape}, not [n, L]")
+        if self._writer is None:
+            path = os.fspath(self._part(len(self.lengths)))
+            self._writer = array_record_module.ArrayRecordWriter(path, _WRITER_OPTIONS)
+            self.lengths.append(0)
+        self._writer.write(encode(record))
+        self.lengths[-1] += 1
+
+    def end_shard(self) -> None:
+        """Ends the shard, if one was begun: the next record begins another.
+
+        Raises:
+          OSError or RuntimeError: as `write`, whose failures may show here alone.
+        """
+        writer, self._writer = self._writer, None
+        if writer is not None:
             writer.close()
 
+    def finish(self) -> None:
+        """Ends the last shard and gives all their names."""
+        self.end_shard()
+        for index in range(len(self.lengths)):
+            name = shard_name(self._split, index, len(self.lengths))
+            self._part(index).rename(self._folder / name)
 
-def _in_fixed_order(serialized: bytes) -> bytes:
-    """The same record, its features sorted: TFDS writes them in an order drawn by each process."""
-    example = tf_example_pb2.Example.FromString(serialized)
-    return example.SerializeToString(deterministic=True)
-
-
-with tfds.core.registered.skip_registration():
-
-    class _CaptionedImages(tfds.core.ShardBasedBuilder):
-        """Not GeneratorBasedBuilder: that one spills through TensorFlow above 1000 MiB a split."""
-
-        name = NAME
-        VERSION = tfds.core.Version("1.0.0")
-        # Else TFDS looks beside this file for URL checksums, through a package it does not require.
-        code_path = None
-
-        def __init__(
-            self,
-            splits: Mapping[str, Sequence[Iterable[Record]]],
-            image_size: int,
-            caption_length: int,
-            sentence_dim: int,
-            texts: bool,
-            **kwargs: Any,
-        ) -> None:
-            self._splits = splits
-            self._record_features = features(image_size, caption_length, sentence_dim, texts)
-            super().__init__(**kwargs)
-
-        def _info(self) -> tfds.core.DatasetInfo:
-            return tfds.core.DatasetInfo(
-                builder=self,
-                description="Images with their captions as word codes.",
-                features=self._record_features,
-            )
-
-        def _shard_iterators_per_split(self, dl_manager: Any) -> Mapping[str, Sequence[Any]]:
-            del dl_manager  # nothing is downloaded
-            return {
-                split: [functools.partial(_examples, shard) for shard in shards]
-                for split, shards in self._splits.items()
-            }
-
-        def _example_writer(self) -> _ShardFile:
-            return _ShardFile()
-
-        def _download_and_prepare(self, *args: Any, **kwargs: Any) -> None:
-            super()._download_and_prepare(*args, **kwargs)
-            kept = [_without_empty(split) for split in self.info.splits.values()]
-            self.info.set_splits(tfds.core.SplitDict([split for split in kept if split]))
+    def _part(self, index: int) -> Path:
+        return self._folder / f"{self._split}-{index:05d}.tmp"
 
 
-def _examples(shard: Iterable[Record]) -> Iterator[tuple[str, dict[str, Any]]]:
-    return ((record.key, record.example()) for record in shard)
+def shard_name(split: str, index: int, number: int) -> str:
+    """Returns the file name of a shard, as TFDS names them.
+
+    Args:
+      split: its split.
+      index: from 0.
+      number: shards of the split.
+    """
+    return f"{NAME}-{split}.array_record-{index:05d}-of-{number:05d}"
 
 
-def _without_empty(split: tfds.core.SplitInfo) -> tfds.core.SplitInfo | None:
-    """The split after its files with no record are gone and the others counted anew."""
-    template = split.filename_template
-    paths = [Path(path) for path in split.filepaths]
-    kept = [path for path, length in zip(paths, split.shard_lengths, strict=True) if length]
-    for path in set(paths) - set(kept):
-        path.unlink()
-    for index, path in enumerate(kept):
-        # Numbers only shrink, so no file is renamed onto another that is still to be moved.
-        path.rename(template.sharded_filepath(shard_index=index, num_shards=len(kept)))
-    lengths = [length for length in split.shard_lengths if length]
-    return split.replace(shard_lengths=lengths) if lengths else None
+def write_metadata(
+    folder: Path,
+    lengths: Mapping[str, Sequence[int]],
+    *,
+    image_size: int,
+    caption_length: int,
+    sentence_dim: int = 0,
+    texts: bool = False,
+) -> None:
+    """Writes what makes a folder with shards a TFDS data set: dataset_info.json, features.json.
+
+    Args:
+      folder: holds shards, named by `shard_name`.
+      lengths: of each split, the records in each of its shards.
+      image_size, caption_length, sentence_dim, texts: see `write_shards`.
+    """
+    template = tfds.core.ShardedFileTemplate(
+        data_dir=folder, dataset_name=NAME, filetype_suffix="array_record"
+    )
+    splits = [
+        tfds.core.SplitInfo(
+            name=split,
+            shard_lengths=list(shards),
+            num_bytes=sum(
+                (folder / shard_name(split, index, len(shards))).stat().st_size
+                for index in range(len(shards))
+            ),
+            filename_template=template.replace(split=split),
+        )
+        for split, shards in lengths.items()
+    ]
+    tfds.folder_dataset.write_metadata(
+        data_dir=folder,
+        features=features(image_size, caption_length, sentence_dim, texts),
+        split_infos=splits,
+        filename_template=template,
+        version="1.0.0",
+        check_data=False,
+        description="Images with their captions as word codes.",
+    )
 
 
 def write_shards(
@@ -150,10 +169,10 @@ def write_shards(
     sentence_dim: int = 0,
     texts: bool = False,
 ) -> dict[str, list[int]]:
-    """Number of records in each shard of each split, after writing them into `folder`.
+    """Returns the records in each shard of each split, after writing them into `folder`.
 
-    `tfds.builder_from_directory(folder)` reads the result. One shard's records are held in memory
-    at a time. Shards that turn out empty, and splits of such shards, are left out.
+    `tfds.builder_from_directory(folder)` reads the result. Shards that turn out empty, and splits
+    of such shards, are left out.
 
     Args:
       folder: exists; shards and TFDS's two JSON files are put straight into it.
@@ -166,21 +185,25 @@ def write_shards(
     Raises:
       OSError or RuntimeError: the disk is full or cannot be written.
     """
-    scratch = folder / "tfds"
-    builder = _CaptionedImages(
-        splits,
-        image_size,
-        caption_length,
-        sentence_dim,
-        texts,
-        data_dir=scratch,
-        file_format="array_record",
+    lengths: dict[str, list[int]] = {}
+    for split, shards in splits.items():
+        writer = SplitWriter(folder, split, image_size, caption_length)
+        try:
+            for records in shards:
+                for record in records:
+                    writer.write(record)
+                writer.end_shard()
+        finally:
+            writer.end_shard()
+        writer.finish()
+        if writer.lengths:
+            lengths[split] = writer.lengths
+    write_metadata(
+        folder,
+        lengths,
+        image_size=image_size,
+        caption_length=caption_length,
+        sentence_dim=sentence_dim,
+        texts=texts,
     )
-    with contextlib.redirect_stdout(io.StringIO()):  # TFDS announces a download
-        builder.download_and_prepare(
-            download_config=tfds.download.DownloadConfig(try_download_gcs=False)
-        )
-    for path in Path(builder.data_dir).iterdir():
-        path.rename(folder / path.name)
-    shutil.rmtree(scratch)
-    return {name: list(info.shard_lengths) for name, info in builder.info.splits.items()}
+    return lengths

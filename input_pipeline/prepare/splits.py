@@ -5,7 +5,6 @@ from __future__ import annotations
 import collections
 import dataclasses
 import hashlib
-import math
 from collections.abc import Callable, Mapping, Sequence
 
 
@@ -85,13 +84,11 @@ class Split:
       name: train, validation, test, or the source's own.
       source_split: the source's split that its images come from.
       wanted: whether an image of that split, by its key, is one of its.
-      expected: number of images before any is rejected, about.
     """
 
     name: str
     source_split: str
     wanted: Callable[[str], bool]
-    expected: int
 
 
 def plan(sizes: Mapping[str, int], division: SplitAssignment) -> list[Split]:
@@ -102,13 +99,11 @@ def plan(sizes: Mapping[str, int], division: SplitAssignment) -> list[Split]:
       division: how train is divided; parts that the source has are zero.
     """
     divided = [
-        Split(name, "train", _belongs(division, name), math.ceil(part * sizes["train"]))
+        Split(name, "train", _belongs(division, name))
         for name, part in division.parts().items()
         if part
     ]
-    own = [
-        Split(name, name, lambda key: True, size) for name, size in sizes.items() if name != "train"
-    ]
+    own = [Split(name, name, lambda key: True) for name in sizes if name != "train"]
     return divided + own
 
 

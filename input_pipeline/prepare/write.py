@@ -6,22 +6,22 @@ import array
 import collections
 import contextlib
 import csv
-import itertools
-import math
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import numpy as np
 from tqdm import tqdm
 
 from input_pipeline.dataset import folder as dataset_folder
-from input_pipeline.dataset.records import Record
 from input_pipeline.errors import UserError
 from input_pipeline.prepare.convert import Conversion, Converted, Rejection, convert, printable
 from input_pipeline.prepare.splits import Split, key_hash
 from input_pipeline.sources.base import Source
+
+if TYPE_CHECKING:
+    from input_pipeline.prepare.shards import SplitWriter
 
 _KEYS = "keys.tmp"
 _KEYS_IN_MEMORY = 1 << 16
@@ -55,12 +55,13 @@ class Counts:
         self._refusals = csv.writer(refusals)
         self._refusals.writerow(("file", "reason"))
 
-    def add(self, split: str, outcome: Converted | Rejection) -> None:
-        """Counts one image."""
-        if isinstance(outcome, Rejection):
-            self.rejected[outcome.reason] += 1
-            self._refusals.writerow((outcome.file, outcome.reason))
-            return
+    def add_rejection(self, rejection: Rejection) -> None:
+        """Counts an image that is not used."""
+        self.rejected[rejection.reason] += 1
+        self._refusals.writerow((rejection.file, rejection.reason))
+
+    def add(self, split: str, outcome: Converted) -> None:
+        """Counts an image that is."""
         facts = outcome.facts
         self.examples[split] += 1
         self.captions[split] += len(outcome.record.captions)
@@ -133,13 +134,13 @@ def write_records(
 ) -> Counts:
     """Returns what was written into `folder`: all splits' shards, and `rejected.csv`.
 
-    Memory is that of one shard and of the examples in work, whatever the number of images.
+    Memory is that of the examples in work, whatever the number of images.
 
     Raises:
       UserError: two images have one key, or their number is not what the source said.
     """
     # Here, because tensorflow_datasets takes a second to import.
-    from input_pipeline.prepare.shards import write_shards
+    from input_pipeline.prepare.shards import SplitWriter, write_metadata
 
     total = sum(source.splits().values())
     with contextlib.ExitStack() as stack:
@@ -150,23 +151,32 @@ def write_records(
         interval = 0.1 if sys.stderr.isatty() else 10
         bar = tqdm(total=total, desc="preparing", unit=" images", mininterval=interval)
         stack.enter_context(bar)
-        shards = {}
-        for split in splits:
-            outcomes = convert(
-                source, split.source_split, conversion, wanted=split.wanted, workers=workers
-            )
-            records = _counted(outcomes, split.name, counts, keys, bar)
+        sizes = conversion.image_size, conversion.caption_length
+        writers = {split.name: SplitWriter(folder, split.name, *sizes) for split in splits}
+        for writer in writers.values():
+            stack.callback(writer.end_shard)
+        # In one pass for all splits that a source's split is divided into: tars are streams.
+        for source_split in dict.fromkeys(split.source_split for split in splits):
+            parts = [split for split in splits if split.source_split == source_split]
+            outcomes = convert(source, source_split, conversion, workers=workers)
             stack.enter_context(contextlib.closing(outcomes))
-            stack.enter_context(contextlib.closing(records))
-            shards[split.name] = _cut(records, split.expected, shard_size)
-        written = write_shards(
-            folder,
-            shards,
-            image_size=conversion.image_size,
-            caption_length=conversion.caption_length,
-            sentence_dim=conversion.sentence_dim,
-            texts=source.vocabulary is None,
-        )
+            for batch in outcomes:
+                for outcome in batch:
+                    _write(outcome, parts, writers, shard_size, counts, keys)
+                bar.set_postfix(rejected=counts.rejected.total(), refresh=False)
+                bar.update(len(batch))
+        for writer in writers.values():
+            writer.finish()
+        written = {name: writer.lengths for name, writer in writers.items() if writer.lengths}
+        if written:
+            write_metadata(
+                folder,
+                written,
+                image_size=conversion.image_size,
+                caption_length=conversion.caption_length,
+                sentence_dim=conversion.sentence_dim,
+                texts=source.vocabulary is None,
+            )
         for where, reason in getattr(source, "bad", ()):
             counts.add_bad_row(printable(where), reason)
     if keys.any_twice():
@@ -176,28 +186,26 @@ def write_records(
     return counts
 
 
-def _counted(
-    outcomes: Iterable[list[Converted | Rejection]],
-    split: str,
+def _write(
+    outcome: Converted | Rejection,
+    splits: Sequence[Split],
+    writers: Mapping[str, SplitWriter],
+    shard_size: int,
     counts: Counts,
     keys: SeenKeys,
-    bar: tqdm,
-) -> Iterator[Record]:
-    """The records among the outcomes, everything noted on the way."""
-    for batch in outcomes:
-        for outcome in batch:
-            counts.add(split, outcome)
-            if isinstance(outcome, Converted):
-                keys.add(f"{split}\0{outcome.record.key}")
-                yield outcome.record
-        bar.set_postfix(rejected=counts.rejected.total(), refresh=False)
-        bar.update(len(batch))
-
-
-def _cut(records: Iterator[Record], expected: int, size: int) -> list[Iterator[Record]]:
-    """The records in shards of `size`; the last takes what is left, however much it is."""
-    full = max(1, math.ceil((expected + 6 * math.sqrt(expected)) / size))
-    return [*(itertools.islice(records, size) for _ in range(full)), records]
+) -> None:
+    """Notes an image, and writes its record into its split."""
+    if isinstance(outcome, Rejection):
+        counts.add_rejection(outcome)
+        return
+    record = outcome.record
+    name = next(split.name for split in splits if split.wanted(record.key))
+    counts.add(name, outcome)
+    keys.add(f"{name}\0{record.key}")
+    writer = writers[name]
+    writer.write(record)
+    if writer.lengths[-1] == shard_size:
+        writer.end_shard()
 
 
 def _compare_counts(counts: Counts, written: Mapping[str, Sequence[int]], total: int) -> None:

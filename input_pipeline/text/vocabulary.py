@@ -59,7 +59,12 @@ def tokenize(caption: str) -> list[str]:
     """
     text = unicodedata.normalize("NFKC", caption).lower()
     pieces = _BETWEEN_WORDS.split(_POSSESSIVE.sub(" s", text))
-    words = [word for piece in pieces if (word := _NOT_IN_WORDS.sub("", piece))]
+    # Most pieces are plain words, and a regular expression takes longer to say so.
+    words = [
+        word
+        for piece in pieces
+        if (word := piece if piece.isascii() and piece.isalnum() else _NOT_IN_WORDS.sub("", piece))
+    ]
     if text.isascii() or not _IS_UNSPACED.search(text):
         return words
     return [part for word in words for part in _BY_CHARACTER.findall(word)]
@@ -135,14 +140,14 @@ class Vocabulary:
 
     def encode_words(self, words: Sequence[str], length: int) -> np.ndarray:
         """Returns the same of a caption's words, see `tokenize`."""
+        return np.array(self.codes_of(words, length), np.int32)
+
+    def codes_of(self, words: Sequence[str], length: int) -> list[int]:
+        """Returns the same as plain numbers."""
         if length < 2:
             raise ValueError(f"length is {length}; start and end need 2")
-        words = words[: length - 2]
-        codes = np.full(length, NULL, np.int32)
-        codes[0] = START
-        codes[1 : len(words) + 1] = [self.codes.get(word, UNK) for word in words]
-        codes[len(words) + 1] = END
-        return codes
+        inside = [self.codes.get(word, UNK) for word in words[: length - 2]]
+        return [START, *inside, END, *[NULL] * (length - 2 - len(inside))]
 
     def decode(self, codes: Iterable[int]) -> str:
         """Returns text of a row of codes, without start, end and padding; unknown words stay

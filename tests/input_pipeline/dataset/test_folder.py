@@ -149,7 +149,7 @@ def _at_work(out, *arguments):
         threading.Thread(target=process.stderr.read, daemon=True).start()
         try:
             deadline = time.monotonic() + 120
-            while len(list(out.parent.glob("out.incomplete-*/tfds/**/*array_record*"))) < 3:
+            while len(list(out.parent.glob("out.incomplete-*/*.tmp"))) < 3:
                 assert process.poll() is None
                 assert time.monotonic() < deadline
                 time.sleep(0.02)
