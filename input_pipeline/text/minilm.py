@@ -9,6 +9,7 @@ Reference: Wang et al. 2020, MiniLM, arXiv:2002.10957; the layers are BERT's, ar
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import importlib.util
 import json
@@ -27,8 +28,8 @@ INSTALL = (
 )
 WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 DIM = 384
-_LAYERS, _HEADS, _MOST_PIECES = 6, 12, 256
-_LAYER_NORM_EPSILON = 1e-12
+LAYERS, HEADS, MOST_PIECES = 6, 12, 256
+LAYER_NORM_EPSILON = 1e-12
 _TOKENS_AT_ONCE = 4096  # 25 MB in the widest layer
 _ROWS_IN_CACHE = 64
 _GELU = np.float32([7.97827574e-1, 3.64699334e-2, -1.25477044e-4, -3.04671054e-5, 1.11262879e-6])
@@ -51,7 +52,7 @@ class MiniLM:
     def __init__(self, weights: Weights, pieces: Sequence[str], sha256: str) -> None:
         self.sha256 = sha256
         self._weights = weights
-        self._pieces = WordPieces(pieces, _MOST_PIECES)
+        self._pieces = WordPieces(pieces, MOST_PIECES)
 
     def __call__(self, sentences: Sequence[str]) -> np.ndarray:
         """Returns float32 [n, 384] rows of unit length, one a sentence."""
@@ -69,7 +70,7 @@ class MiniLM:
         known, counts = np.unique(lengths, return_counts=True)
         groups = list(zip(known.tolist(), counts.tolist(), strict=True))
         x = self._words(np.concatenate(codes), np.concatenate([np.arange(k) for k in lengths]))
-        for layer in range(_LAYERS):
+        for layer in range(LAYERS):
             x = self._layer(x, f"encoder.layer.{layer}.", groups)
         starts = np.cumsum(lengths) - lengths
         means = np.add.reduceat(x, starts, axis=0) / lengths[:, None]
@@ -101,9 +102,9 @@ class MiniLM:
         out, first = np.empty_like(x), 0
         for length, count in groups:
             rows = slice(first, first + length * count)
-            heads = (count, length, _HEADS, DIM // _HEADS)
+            heads = (count, length, HEADS, DIM // HEADS)
             q_, k_, v_ = (part[rows].reshape(heads).swapaxes(1, 2) for part in (q, k, v))
-            scores = q_ @ k_.swapaxes(2, 3) / np.float32((DIM // _HEADS) ** 0.5)
+            scores = q_ @ k_.swapaxes(2, 3) / np.float32((DIM // HEADS) ** 0.5)
             weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
             weights /= weights.sum(axis=-1, keepdims=True)
             out[rows] = (weights @ v_).swapaxes(1, 2).reshape(-1, DIM)
@@ -118,7 +119,7 @@ class MiniLM:
     def _norm(self, x: np.ndarray, name: str) -> np.ndarray:
         centred = x - x.mean(axis=1, keepdims=True)
         variance = np.einsum("tc,tc->t", centred, centred)[:, None] / np.float32(x.shape[1])
-        centred *= 1 / np.sqrt(variance + np.float32(_LAYER_NORM_EPSILON))
+        centred *= 1 / np.sqrt(variance + np.float32(LAYER_NORM_EPSILON))
         centred *= self._weights[name + ".weight"]
         centred += self._weights[name + ".bias"]
         return centred
@@ -159,8 +160,33 @@ def _blocks(order: np.ndarray, codes: list[np.ndarray]) -> list[np.ndarray]:
     return np.split(order, bounds)
 
 
+@dataclasses.dataclass(frozen=True)
+class Files:
+    """What the package holds.
+
+    Attributes:
+      weights: float32 arrays by the names of the checkpoint.
+      pieces: of the tokenizer, in code order.
+      sha256: of the weights' file.
+    """
+
+    weights: Weights
+    pieces: list[str]
+    sha256: str
+
+
 def load() -> MiniLM:
     """Returns the encoder with the package's weights.
+
+    Raises:
+      UserError: see `load_files`.
+    """
+    files = load_files()
+    return MiniLM(files.weights, files.pieces, files.sha256)
+
+
+def load_files() -> Files:
+    """Returns what the package holds.
 
     Raises:
       UserError: the package is not installed, or its files are others.
@@ -174,7 +200,7 @@ def load() -> MiniLM:
     sha256 = hashlib.sha256(data).hexdigest()
     if sha256 != WEIGHTS_SHA256:
         raise UserError(f"{folder}/model.safetensors is not the file that is known; {_AGAIN}")
-    return MiniLM(safetensors(data), pieces, sha256)
+    return Files(safetensors(data), pieces, sha256)
 
 
 _AGAIN = f"install it again: {INSTALL}"

@@ -33,8 +33,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     add(
         "--precision",
         default="float32",
-        choices=("float32", "float16"),
-        help="of stored weights in ONNX and safetensors (default float32)",
+        choices=("float32", "float16", "int8"),
+        help="of stored weights; int8 is for onnx and web (default float32)",
     )
 
 
@@ -61,8 +61,8 @@ def main(args: argparse.Namespace) -> None:
         step = args.step if args.step in ("latest", "best") else _number(args.step)
         run = sampling.load(args.workdir, step)
     out = Path(args.out)
-    half = args.precision == "float16"
-    manifest = folder.write(run, out, formats, half=half, overwrite=args.overwrite)
+    precision, overwrite = args.precision, args.overwrite
+    manifest = folder.write(run, out, formats, precision=precision, overwrite=overwrite)
     for name in manifest["files"]:
         size = (out / name).stat().st_size
         print(f"{out / name}: {size:,} bytes")

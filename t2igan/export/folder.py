@@ -16,13 +16,14 @@ from input_pipeline.errors import UserError, did_you_mean
 from input_pipeline.files import sha256
 from t2igan import __version__
 from t2igan.export import card, generator, onnx_model, stablehlo, web_page
+from t2igan.export.precision import rounded
 from t2igan.sampling import exported
 from t2igan.sampling.run import Run
 
 FORMATS = ("onnx", "stablehlo", "safetensors", "web")
 MANIFEST = "manifest.json"
 VOCABULARY = "vocabulary.json"
-_CHECKED = 16  # images that a 16-bit export is compared on
+_CHECKED = 16  # images that an export of fewer bits is compared on
 
 
 def check_formats(text: str) -> list[str]:
@@ -45,7 +46,12 @@ def check_formats(text: str) -> list[str]:
 
 
 def write(
-    run: Run, out: Path, formats: Sequence[str], *, half: bool = False, overwrite: bool = False
+    run: Run,
+    out: Path,
+    formats: Sequence[str],
+    *,
+    precision: str = "float32",
+    overwrite: bool = False,
 ) -> dict[str, Any]:
     """Returns the manifest after writing the folder, whole or not at all.
 
@@ -53,12 +59,14 @@ def write(
       run: trained.
       out: folder to make.
       formats: see `FORMATS`.
-      half: weights in 16 bits.
+      precision: of stored weights, one of `precision.PRECISIONS`; int8 is for onnx and web.
       overwrite: replace an export there.
 
     Raises:
       UserError: `out` is taken, or a package that a format needs is missing.
     """
+    if precision == "int8" and "safetensors" in formats:
+        raise UserError("--precision=int8 is for onnx and web; safetensors takes float16")
     taken = out.exists() and (not out.is_dir() or any(out.iterdir()))
     if taken and not (out / MANIFEST).is_file():
         raise UserError(f"--out={out} exists and is no export: choose another --out")
@@ -68,7 +76,7 @@ def write(
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as name:
         folder = Path(name) / "export"
         folder.mkdir()
-        manifest = _fill(run, folder, formats, half)
+        manifest = _fill(run, folder, formats, precision)
         if taken:
             shutil.rmtree(out)
         elif out.exists():
@@ -77,25 +85,27 @@ def write(
     return manifest
 
 
-def _fill(run: Run, folder: Path, formats: Sequence[str], half: bool) -> dict[str, Any]:
+def _fill(run: Run, folder: Path, formats: Sequence[str], precision: str) -> dict[str, Any]:
     made = generator.of_run(run)
     words = {"words": run.vocabulary.words, "caption_length": run.caption_length}
     text = json.dumps(words, ensure_ascii=False, indent=1)
     (folder / VOCABULARY).write_text(text + "\n", encoding="utf-8")
     notes = []
     if "onnx" in formats:
-        onnx_model.write(made, folder / "model.onnx", half=half)
+        onnx_model.write(made, folder / "model.onnx", precision)
     if "stablehlo" in formats:
         stablehlo.write(made, folder / "model.stablehlo")
     if "safetensors" in formats:
+        half = precision == "float16"
         exported.write(run.variables, run.meta, run.step, folder / exported.NAME, half)
     if "web" in formats:
-        web_page.write(run, folder / "web")
-    if half:
-        difference = _difference(run)
+        web_page.write(run, folder / "web", precision)
+    if precision != "float32":
+        difference = _difference(run, precision)
+        by = f"{difference['mean']:.3f} of 255 on average and {difference['most']} at most"
         notes.append(
-            f"Weights are stored in 16 bits: of {_CHECKED} images, pixels differ from 32 bits' by "
-            f"{difference['mean']:.3f} of 255 on average and {difference['most']} at most."
+            f"Weights are stored as {precision}: of {_CHECKED} images, pixels differ from those of "
+            f"float32 by {by}."
         )
     card.write(run, made, formats, folder / "README.md", notes)
     files = sorted(path for path in folder.rglob("*") if path.is_file())
@@ -110,22 +120,21 @@ def _fill(run: Run, folder: Path, formats: Sequence[str], half: bool) -> dict[st
         "sentence_encoder": run.meta.sentence_encoder and run.meta.sentence_encoder.to_json(),
         "dataset": run.meta.dataset_hash,
         "formats": list(formats),
-        "half": half,
+        "precision": precision,
         "files": {str(path.relative_to(folder)): sha256(path) for path in files},
     }
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
     return manifest
 
 
-def _difference(run: Run) -> dict[str, Any]:
-    """How far images by weights rounded to 16 bits are from the run's own."""
+def _difference(run: Run, precision: str) -> dict[str, Any]:
+    """How far images by stored weights are from the run's own."""
     import jax
 
-    def rounded(value: Any) -> Any:
-        array = np.asarray(value)
-        return array.astype(np.float16).astype(np.float32) if array.dtype == np.float32 else array
+    def stored(value: Any) -> Any:
+        return rounded(np.asarray(value), precision)
 
-    other = dataclasses.replace(run, variables=jax.tree.map(rounded, dict(run.variables)))
+    other = dataclasses.replace(run, variables=jax.tree.map(stored, dict(run.variables)))
     random = np.random.default_rng(0)
     codes = random.integers(4, len(run.vocabulary), (_CHECKED, run.caption_length)).astype(np.int32)
     codes[:, 0], codes[:, 8:] = 1, 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,10 @@ import numpy as np
 
 from input_pipeline.errors import UserError
 from t2igan.export.generator import Generator
+from t2igan.export.precision import is_stored_smaller, quantized
 
 INSTALL = "pip install 't2igan[export]'"
 OPSET = 21
-_SMALL = 256  # numbers; arrays of fewer stay in 32 bits
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,13 +26,36 @@ class _Spec:
     dtype: np.dtype
 
 
-def write(generator: Generator, path: Path, *, half: bool = False) -> None:
+def write(generator: Generator, path: Path, precision: str = "float32") -> None:
     """Writes the generator as one ONNX file with a free batch size; its output is `image`.
 
     Args:
       generator: see `generator.of_run`.
       path: the file.
-      half: store weights in 16 bits; they are widened before they are used.
+      precision: of the stored weights, one of `precision.PRECISIONS`.
+
+    Raises:
+      UserError: jax2onnx is not installed.
+    """
+    inputs = {one.name: (("B", *one.shape), one.dtype) for one in generator.inputs}
+    write_function(generator.call, inputs, "image", path, precision)
+
+
+def write_function(
+    call: Callable[..., Any],
+    inputs: Mapping[str, tuple[tuple[Any, ...], str]],
+    output: str,
+    path: Path,
+    precision: str,
+) -> None:
+    """Writes a function of arrays as one ONNX file.
+
+    Args:
+      call: of arrays, in the order of `inputs`, to an array; its weights are in it.
+      inputs: by name the shape, with a letter for a size that is free, and the type.
+      output: name.
+      path: the file.
+      precision: see `write`.
 
     Raises:
       UserError: jax2onnx is not installed.
@@ -40,34 +64,40 @@ def write(generator: Generator, path: Path, *, half: bool = False) -> None:
         import jax2onnx
     except ImportError as error:
         raise UserError(f"--format=onnx needs jax2onnx: {INSTALL}") from error
-    specs = [_Spec(("B", *one.shape), np.dtype(one.dtype)) for one in generator.inputs]
     # Notes of the converter's on its own intermediate steps.
     logging.getLogger("onnx_ir").setLevel(logging.ERROR)
     model = jax2onnx.to_onnx(
-        generator.call,
-        inputs=specs,
+        call,
+        inputs=[_Spec(shape, np.dtype(dtype)) for shape, dtype in inputs.values()],
         model_name="t2igan",
         opset=OPSET,
-        input_names=[one.name for one in generator.inputs],
-        output_names=["image"],
+        input_names=list(inputs),
+        output_names=[output],
     )
-    if half:
-        _halve(model)
+    _store(model, precision)
     path.write_bytes(model.SerializeToString())
 
 
-def _halve(model: Any) -> None:
-    """Large arrays in 16 bits, each with a node that widens it."""
+def _store(model: Any, precision: str) -> None:
+    """Large arrays in fewer bits, each with a node that widens it."""
     from onnx import TensorProto, helper, numpy_helper
 
-    casts = []
+    nodes, more = [], []
     for tensor in model.graph.initializer:
-        array = numpy_helper.to_array(tensor)
-        if array.dtype != np.float32 or array.size < _SMALL:
+        array, name = numpy_helper.to_array(tensor), tensor.name
+        if not is_stored_smaller(array, precision):
             continue
-        name = tensor.name
-        tensor.CopyFrom(numpy_helper.from_array(array.astype(np.float16), f"{name}_16"))
-        casts.append(helper.make_node("Cast", [f"{name}_16"], [name], to=TensorProto.FLOAT))
-    nodes = list(model.graph.node)
+        small = f"{name}_small"
+        if precision == "float16":
+            tensor.CopyFrom(numpy_helper.from_array(array.astype(np.float16), small))
+            nodes.append(helper.make_node("Cast", [small], [name], to=TensorProto.FLOAT))
+        else:
+            found = quantized(array)
+            tensor.CopyFrom(numpy_helper.from_array(found.numbers, small))
+            more.append(numpy_helper.from_array(found.scales, f"{name}_scales"))
+            inputs = [small, f"{name}_scales"]
+            nodes.append(helper.make_node("DequantizeLinear", inputs, [name], axis=found.axis))
+    model.graph.initializer.extend(more)
+    nodes += model.graph.node
     del model.graph.node[:]
-    model.graph.node.extend([*casts, *nodes])
+    model.graph.node.extend(nodes)

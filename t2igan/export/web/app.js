@@ -5,7 +5,7 @@ import { Vocabulary, tokenize } from "./text.js";
 
 const COUNT = 8;
 const at = (id) => document.getElementById(id);
-let vocabulary, generator, firstSeed = 0;
+let vocabulary, generator, firstSeed = 0, readsWords = true;
 let busy = false, wanted = false;
 
 function say(text, isError = false) {
@@ -18,6 +18,7 @@ function showWords(input, target) {
   const words = tokenize(input.value);
   const unknown = words.filter((word) => !vocabulary.has(word));
   target.replaceChildren();
+  if (!readsWords) return; // a sentence encoder knows all words
   if (unknown.length) {
     target.append("Not known: ");
     unknown.forEach((word, place) => {
@@ -68,6 +69,7 @@ async function draw() {
     const start = performance.now();
     const images = await generator.images({
       caption,
+      other,
       from: vocabulary.encode(caption),
       to: vocabulary.encode(other),
       share: Number(at("way").value) / 100,
@@ -96,6 +98,7 @@ async function draw() {
 async function main() {
   const about = await (await fetch("about.json")).json();
   vocabulary = new Vocabulary(about.words, about.caption_length);
+  readsWords = about.reads_words !== false;
   for (let place = 0; place < COUNT; place += 1) {
     const canvas = document.createElement("canvas");
     canvas.width = canvas.height = about.image_size;

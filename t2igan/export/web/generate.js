@@ -1,5 +1,7 @@
 // The model in the browser: word vectors and noise in, images out.
 
+import { WordPieces } from "./wordpiece.js";
+
 // onnxruntime-web's two programs: with WebGPU, and the smaller one without.
 const RUNTIMES = {
   webgpu: ["./runtime/ort.webgpu.min.mjs", "runtime/ort-wasm-simd-threaded.asyncify"],
@@ -48,14 +50,53 @@ export function between(first, second, share) {
   return first.map((value, place) => left * value + right * second[place]);
 }
 
+// The sentence encoder: texts in, unit vectors out; the last ones are remembered.
+export class Reader {
+  static async load(ort, encoder, pieces) {
+    // Sentences are short: the processor has them sooner than a graphics card.
+    const options = { executionProviders: ["wasm"], logSeverityLevel: 3 };
+    const session = await ort.InferenceSession.create(new Uint8Array(encoder), options);
+    return new Reader(ort, session, new WordPieces(new TextDecoder().decode(pieces).split("\n")));
+  }
+
+  constructor(ort, session, pieces) {
+    Object.assign(this, { ort, session, pieces, known: new Map() });
+  }
+
+  async read(texts) {
+    const found = [];
+    for (const text of texts) {
+      if (!this.known.has(text)) {
+        if (this.known.size > 100) this.known.clear();
+        this.known.set(text, await this.embed(text));
+      }
+      found.push(this.known.get(text));
+    }
+    return found;
+  }
+
+  async embed(text) {
+    const pieces = Int32Array.from(this.pieces.encode(text));
+    const places = pieces.map((_, place) => place);
+    const { Tensor } = this.ort;
+    const feeds = {
+      pieces: new Tensor("int32", pieces, [pieces.length]),
+      places: new Tensor("int32", places, [pieces.length]),
+    };
+    return (await this.session.run(feeds)).sentence.data;
+  }
+}
+
 export class Generator {
   static async load(about) {
-    const files = Promise.all(["model.onnx.gz", "words.bin"].map(unpacked));
+    const names = ["model.onnx.gz", "words.bin"];
+    if (about.reads_sentences) names.push("sentence.onnx.gz", "pieces.txt.gz");
+    const files = Promise.all(names.map(unpacked));
     const adapter = navigator.gpu ? await navigator.gpu.requestAdapter().catch(() => null) : null;
     for (const provider of adapter ? ["webgpu", "wasm"] : ["wasm"]) {
       try {
         const [library, program] = RUNTIMES[provider];
-        const [ort, binary, [model, table]] = await Promise.all(
+        const [ort, binary, [model, table, encoder, pieces]] = await Promise.all(
           [import(library), unpacked(`${program}.wasm.gz`), files],
         );
         const threads = Math.min(4, navigator.hardwareConcurrency || 1);
@@ -64,7 +105,8 @@ export class Generator {
         ort.env.wasm.wasmBinary = binary;
         const options = { executionProviders: [provider], logSeverityLevel: 3 };
         const session = await ort.InferenceSession.create(new Uint8Array(model), options);
-        return new Generator(about, ort, session, new Float32Array(table), provider);
+        const reader = encoder && await Reader.load(ort, encoder, pieces);
+        return new Generator(about, ort, session, new Float32Array(table), provider, reader);
       } catch (error) {
         if (provider === "wasm") throw error;
       }
@@ -72,8 +114,8 @@ export class Generator {
     return null;
   }
 
-  constructor(about, ort, session, table, provider) {
-    Object.assign(this, { about, ort, session, table, provider });
+  constructor(about, ort, session, table, provider, reader) {
+    Object.assign(this, { about, ort, session, table, provider, reader });
   }
 
   // Word vectors and mask of a way from one caption's codes to another's.
@@ -91,7 +133,7 @@ export class Generator {
   }
 
   // Images as RGBA bytes, one for each seed.
-  async images({ from, to, share, seeds, noiseShare, truncation }) {
+  async images({ caption, other, from, to, share, seeds, noiseShare, truncation }) {
     const { width, image_size: size, noise } = this.about;
     const { Tensor } = this.ort;
     const count = seeds.length, length = from.length;
@@ -114,7 +156,14 @@ export class Generator {
       });
       feeds[name] = new Tensor("float32", all, [count, dim]);
     });
-    const found = await this.session.run(feeds);
+    if (this.reader) {
+      const [first, last] = await this.reader.read([caption, other]);
+      const sentence = first.map((value, place) => (1 - share) * value + share * last[place]);
+      feeds.sentence = new Tensor("float32", repeated(sentence), [count, sentence.length]);
+    }
+    // What a recipe does not read, the converter has left out.
+    const read = this.session.inputNames.map((name) => [name, feeds[name]]);
+    const found = await this.session.run(Object.fromEntries(read));
     const pixels = found.image.data;
     return seeds.map((_, row) => {
       const bytes = new Uint8ClampedArray(size * size * 4).fill(255);

@@ -77,7 +77,7 @@ def _plain(w, codes):
 
 
 def test_sentences_of_all_lengths_together_against_each_alone(weights, monkeypatch):
-    monkeypatch.setattr(minilm, "_LAYERS", LAYERS)
+    monkeypatch.setattr(minilm, "LAYERS", LAYERS)
     model = minilm.MiniLM(weights, PIECES, "")
     exact = {name: array.astype(np.float64) for name, array in weights.items()}
     expected = [_plain(exact, model._pieces.encode(text)) for text in TEXTS]

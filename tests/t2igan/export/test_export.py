@@ -10,22 +10,19 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import t2igan
-from configs.common import get_config
 from input_pipeline.errors import UserError
 from input_pipeline.files import sha256
 from input_pipeline.sources.shapes import oracle
 from input_pipeline.sources.shapes.captions import attributes_of
-from input_pipeline.text.vocabulary import SPECIAL_WORDS, Vocabulary
 from t2igan.cli import main as cli
 from t2igan.export import folder, generator, onnx_model, stablehlo
-from t2igan.recipes import registry
+from t2igan.export.precision import quantized
 from t2igan.sampling import run as sampling
-from t2igan.sampling.run import Run
-from t2igan.training.optimizers import make_optimizers
-from t2igan.training.state import create_state
-from t2igan.workdir.meta import CheckpointMeta
+from tests.t2igan.export.small_run import small_run
 
 ROOT = Path(__file__).resolve().parents[3]
 pytestmark = pytest.mark.filterwarnings("ignore")  # of the converter's own
@@ -35,27 +32,9 @@ RECIPES = [
     ("r3gan", "transformer"),
     ("contrastive", "flat"),
     ("contrastive", "sentence+attention"),
+    ("stackgan_stage2", "attention"),
+    ("stackgan_stage2", "sentence"),
 ]
-
-
-def small_run(recipe, encoder):
-    config = get_config()
-    config.recipe = recipe
-    config.model.update(gf_dim=4, df_dim=4, cond_dim=4, z_dim=4, text_dim=8, text_compressor_dim=4)
-    config.model.text_encoder = encoder
-    built = registry.build(config, 16)
-    table = np.random.default_rng(0).normal(size=(20, 6)).astype(np.float32)
-    more = {"sentence_dim": 12} if built.reads_sentences else {}
-    state = create_state(built, make_optimizers(config, 10), table, 7, seed=3, ema=False, **more)
-    words = Vocabulary((*SPECIAL_WORDS, *(f"word{i}" for i in range(16))))
-    encoder = None
-    if built.reads_sentences:
-        from input_pipeline.text.sentence_encoders import Identity
-
-        encoder = Identity("mine", 12, "0" * 64)
-    meta = CheckpointMeta(config.lock(), 16, 7, words, "0" * 64, encoder)
-    variables = jax.device_get(state.g_variables)
-    return Run(Path("run"), 5, meta, built, variables)
 
 
 def inputs_of(run, count):
@@ -159,17 +138,40 @@ def test_an_export_is_loaded_from_its_folder_a_zip_and_the_hub(exported, tmp_pat
         t2igan.load("hf://user/name")
 
 
-def test_weights_of_16_bits_are_half_as_large_and_nearly_the_same(exported, tmp_path):
-    out = tmp_path / "half"
-    flags = ["--pretrained=shapes", "--format=onnx,hub", "--precision=float16", f"--out={out}"]
-    assert cli.main(["export", *flags]) == 0
-    for name in ("model.onnx", "model.safetensors"):
-        assert (out / name).stat().st_size < 0.6 * (exported / name).stat().st_size
+@pytest.mark.parametrize(
+    ("precision", "formats", "share"), [("float16", "onnx,hub", 0.6), ("int8", "onnx", 0.4)]
+)
+def test_weights_of_fewer_bits_are_smaller_and_nearly_the_same(
+    precision, formats, share, exported, tmp_path
+):
+    out = tmp_path / "small"
+    flags = [f"--format={formats}", f"--precision={precision}", f"--out={out}"]
+    assert cli.main(["export", "--pretrained=shapes", *flags]) == 0
+    for path in out.glob("model.*"):
+        assert path.stat().st_size < share * (exported / path.name).stat().st_size
     run = sampling.load_pretrained("shapes")
     text, indices, noise = inputs_of(run, 8)
     found = by_onnx(out / "model.onnx", {**text, **noise})
     assert np.abs(found - run.generate(text, indices, 0)).mean() < 2
-    assert "Weights are stored in 16 bits" in (out / "README.md").read_text()
+    assert f"Weights are stored as {precision}: " in (out / "README.md").read_text()
+
+
+def test_int8_is_refused_where_it_is_not_written(tmp_path, capsys):
+    flags = ["--format=hub", "--precision=int8", f"--out={tmp_path / 'none'}"]
+    assert cli.main(["export", "--pretrained=shapes", *flags]) == 2
+    assert "safetensors takes float16" in capsys.readouterr().err
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(2, 4))
+@settings(deadline=None, max_examples=25)
+def test_a_weight_in_8_bits_is_off_by_half_a_step_at_most(seed, axes):
+    random = np.random.default_rng(seed)
+    array = random.normal(size=random.integers(1, 6, axes)).astype(np.float32)
+    found = quantized(array)
+    others = tuple(i for i in range(axes) if i != found.axis)
+    step = np.abs(array).max(axis=others, keepdims=True) / 127
+    assert (np.abs(found.widened() - array) <= step * 0.501 + 1e-7).all()
+    assert found.numbers.dtype == np.int8
 
 
 def test_the_example_needs_numpy_and_onnxruntime_alone(exported, tmp_path):

@@ -16,9 +16,12 @@ import pytest
 from input_pipeline.errors import UserError
 from input_pipeline.sources.shapes import oracle
 from input_pipeline.sources.shapes.captions import attributes_of
+from input_pipeline.text import minilm
+from input_pipeline.text.sentence_encoders import Identity
 from input_pipeline.text.vocabulary import tokenize
 from t2igan.export import web_page
 from t2igan.sampling import run as sampling
+from tests.t2igan.export.small_run import small_run
 
 CAPTIONS = ("a small red star on the left", "a large blue ring on the right of a black background")
 TEXTS = (
@@ -55,15 +58,35 @@ found.milliseconds = Number(inside().body.dataset.milliseconds);
 await fetch("/found", { method: "POST", body: JSON.stringify(found) });
 </script>"""
 
+# A page of a run that reads sentences: what its encoder makes of texts, and one grid.
+SENTENCES = """<!doctype html><iframe id=page src="index.html" width=900 height=900></iframe>
+<script type="module">
+import { Generator } from "./generate.js";
+const frame = document.getElementById("page");
+const inside = () => frame.contentDocument;
+const wait = async (test) => { while (!test()) await new Promise((f) => setTimeout(f, 5)); };
+const about = await (await fetch("about.json")).json();
+const { reader } = await Generator.load(about);
+const found = { tokens: TEXTS.map((text) => reader.pieces.encode(text)) };
+found.embeddings = (await reader.read(TEXTS)).map((row) => [...row]);
+await wait(() => inside()?.body?.dataset?.drawn || inside()?.querySelector(".error"));
+found.status = inside().getElementById("status").textContent;
+found.words = inside().getElementById("words").textContent;
+const canvas = inside().querySelector("canvas");
+found.image = [...canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data];
+await fetch("/found", { method: "POST", body: JSON.stringify(found) });
+</script>"""
+
 
 class Handler(http.server.SimpleHTTPRequestHandler):
     found: "queue.Queue[dict]" = queue.Queue()
 
     def do_GET(self):
-        if self.path != "/driver.html":
+        driver = {"/driver.html": DRIVER, "/sentences.html": SENTENCES}.get(self.path)
+        if driver is None:
             super().do_GET()
             return
-        page = DRIVER.replace("TEXTS", json.dumps(TEXTS)).replace("CAPTIONS", json.dumps(CAPTIONS))
+        page = driver.replace("TEXTS", json.dumps(TEXTS)).replace("CAPTIONS", json.dumps(CAPTIONS))
         self.send_response(200)
         self.send_header("Content-Type", "text/html; charset=utf-8")
         self.end_headers()
@@ -105,24 +128,47 @@ def page(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="module")
-def found(page, tmp_path_factory):
+def visited(folder, driver, profile):
+    """What the page's driver has posted after Chromium has opened it."""
     browser = shutil.which("chromium") or shutil.which("chromium-browser")
     if browser is None:
         pytest.skip("Chromium is not installed")
-    with serving(page) as address:
-        profile = tmp_path_factory.mktemp("profile")
+    with serving(folder) as address:
         flags = ["--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={profile}"]
         with subprocess.Popen(
-            [browser, *flags, f"{address}/driver.html"],
+            [browser, *flags, f"{address}/{driver}"],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         ) as process:
             try:
-                yield Handler.found.get(timeout=120)
+                return Handler.found.get(timeout=120)
             finally:
                 process.terminate()
                 process.wait(20)
+
+
+@pytest.fixture(scope="module")
+def found(page, tmp_path_factory):
+    return visited(page, "driver.html", tmp_path_factory.mktemp("profile"))
+
+
+def test_a_page_reads_sentences_as_the_run_does(page, tmp_path):
+    pytest.importorskip(minilm.PACKAGE, reason="MiniLM's weights are not installed")
+    encoder = minilm.load()
+    run = small_run("contrastive", "sentence", Identity("minilm", 384, encoder.sha256))
+    web_page.write(run, tmp_path / "web")
+    found = visited(tmp_path / "web", "sentences.html", tmp_path / "profile")
+    assert found["tokens"] == [encoder._pieces.encode(text) for text in TEXTS]
+    np.testing.assert_allclose(found["embeddings"], encoder(TEXTS), atol=5e-4)
+    assert "ms an image" in found["status"]
+    assert found["words"] == ""  # none is unknown
+    assert len(set(found["image"])) > 10
+
+
+def test_an_encoder_of_ones_own_is_refused_in_a_line(tmp_path):
+    run = small_run("contrastive", "sentence", Identity("mine", 384))
+    with pytest.raises(UserError, match="only minilm runs in a page"):
+        web_page.write(run, tmp_path / "web")
 
 
 def test_what_is_typed_is_drawn_and_right_in_all_attributes(found):

@@ -1,0 +1,119 @@
+"""Exported generators beside `t2igan sample`: images a second, size, and captions drawn right.
+
+    python scripts/benchmarks/export_speed.py
+
+The generator that ships with the package (shapes), as ONNX by onnxruntime and as `t2igan sample`
+runs it, in turns in one process; ratios are within a round. Captions drawn right: all attributes of
+1,000 test captions as the oracle reads them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import numpy as np
+import onnxruntime
+
+from input_pipeline.sources.shapes import oracle
+from input_pipeline.sources.shapes.captions import attributes_of
+from t2igan.export import generator, onnx_model
+from t2igan.export.precision import PRECISIONS
+from t2igan.sampling import run as sampling
+from t2igan.sampling.run import Run
+
+_CAPTIONS = [
+    f"a {size} {color} {shape} on the {place} of a {ground} background"
+    for size in ("small", "large")
+    for color in ("red", "orange", "yellow", "green", "cyan", "blue", "purple", "pink")
+    for shape in ("circle", "square", "triangle", "star", "heart", "cross", "ring")
+    for place in ("left", "right", "top", "bottom")
+    for ground in ("black", "white", "gray")
+][:1000]
+
+
+def main() -> None:
+    """Prints a line of JSON a batch size, and one a precision."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--batch_sizes", type=int, nargs="*", default=[1, 32])
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--seconds", type=float, default=1.0, help="of a turn")
+    flags = parser.parse_args()
+    run = sampling.load_pretrained("shapes")
+    with tempfile.TemporaryDirectory() as folder:
+        sessions = {}
+        for precision in PRECISIONS:
+            path = Path(folder) / f"{precision}.onnx"
+            onnx_model.write(generator.of_run(run), path, precision)
+            sessions[precision] = onnxruntime.InferenceSession(path)
+            told = {"precision": precision, "bytes": path.stat().st_size}
+            print(json.dumps(told | {"right": _right(run, sessions[precision])}), flush=True)
+    for size in flags.batch_sizes:
+        print(json.dumps(_speeds(run, sessions, size, flags.rounds, flags.seconds)), flush=True)
+
+
+def _speeds(
+    run: Run,
+    sessions: dict[str, onnxruntime.InferenceSession],
+    size: int,
+    rounds: int,
+    seconds: float,
+) -> dict[str, object]:
+    arrays = _arrays(run, _CAPTIONS[:size])
+    text, indices = run.text(_CAPTIONS[:size]), np.arange(size, dtype=np.int32)
+    ways: dict[str, Callable[[], object]] = {"sample": lambda: run.generate(text, indices, 0)}
+    for precision, session in sessions.items():
+        ways[precision] = lambda session=session: _images(session, arrays)
+    for way in ways.values():
+        way()
+    taken = [{name: _rate(way, size, seconds) for name, way in ways.items()} for _ in range(rounds)]
+    told: dict[str, object] = {"batch_size": size}
+    for name in ways:
+        told[name] = round(statistics.median(one[name] for one in taken), 1)
+        ratios = [one[name] / one["sample"] for one in taken]
+        told[f"{name} / sample"] = round(statistics.median(ratios), 2)
+    return told
+
+
+def _rate(call: Callable[[], object], size: int, seconds: float) -> float:
+    start, number = time.perf_counter(), 0
+    while time.perf_counter() - start < seconds:
+        call()
+        number += size
+    return number / (time.perf_counter() - start)
+
+
+def _right(run: Run, session: onnxruntime.InferenceSession) -> float:
+    images = _images(session, _arrays(run, _CAPTIONS)).astype(np.uint8)
+    shown = oracle.read(images)
+    asked = [attributes_of(caption) for caption in _CAPTIONS]
+    right = [
+        all(value is None or row[i] == value for i, value in enumerate(attributes))
+        for row, attributes in zip(shown, asked, strict=True)
+    ]
+    return float(np.mean(right))
+
+
+def _images(session: onnxruntime.InferenceSession, arrays: dict[str, np.ndarray]) -> np.ndarray:
+    (images,) = session.run(["image"], arrays)
+    return np.asarray(images)
+
+
+def _arrays(run: Run, captions: list[str]) -> dict[str, np.ndarray]:
+    """The model's inputs, its noise that of `t2igan sample`."""
+    text = run.text(captions)
+    indices = np.arange(len(captions), dtype=np.int32)
+    sampler = run._sampler(len(captions))[0]
+    return {**text, **jax.device_get(sampler.noise(jax.random.key(0), indices))}
+
+
+if __name__ == "__main__":
+    main()
