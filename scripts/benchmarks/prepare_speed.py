@@ -53,6 +53,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=2000)
     parser.add_argument("--sides", type=int, nargs="*", default=[128, 500])
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--small", type=int, default=10_000, help="images in 100 tars")
     parser.add_argument("--rows", type=int, nargs="*", help="memory, not speed")
     flags = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
@@ -63,7 +64,7 @@ def main() -> None:
             return
         for side in flags.sides:
             print(json.dumps(_speeds(folder / f"{side}", flags.images, side, flags.rounds)))
-        print(json.dumps(_many_small(folder / "small")))
+        print(json.dumps(_many_small(folder / "small", flags.small)))
 
 
 def _speeds(folder: Path, images: int, side: int, rounds: int) -> dict[str, object]:
@@ -99,14 +100,14 @@ def _speeds(folder: Path, images: int, side: int, rounds: int) -> dict[str, obje
     return told
 
 
-def _many_small(folder: Path) -> dict[str, object]:
-    """10,000 images of 32x32 from 100 tars."""
-    jpegs = _jpegs(folder / "images", 10_000, 32)
+def _many_small(folder: Path, images: int) -> dict[str, object]:
+    """Images of 32x32 from 100 tars."""
+    jpegs = _jpegs(folder / "images", images, 32)
     _tars(folder, jpegs, 100)
     start = time.monotonic()
     cpu = _prepare(folder, "webdataset", f"--files={folder}/{{000..099}}.tar")
     return {
-        "images": 10_000,
+        "images": images,
         "tars": 100,
         "seconds": round(time.monotonic() - start, 1),
         "cpu_seconds": round(cpu, 1),
