@@ -26,6 +26,8 @@ PAGES = [TEXT, *(path.read_text(encoding="utf-8") for path in GUIDES)]
 # Scripts that take minutes or a cluster: the file that runs them, whole or with stand-ins.
 RUN_ELSEWHERE = {
     "scripts/benchmarks/input_speed.py": "tests/scripts/test_input_speed.py",
+    "scripts/accelerator_check.py": "tests/scripts/test_accelerator_check.py",
+    "scripts/benchmarks/prepare_speed.py": "tests/scripts/test_prepare_speed.py",
     "scripts/cluster/launch_slurm.sh": "tests/scripts/test_scripts.py",
     "scripts/cluster/tpu_slice.py": "tests/scripts/test_tpu_slice.py",
     "scripts/quickstart": ".ci/run",
