@@ -37,8 +37,10 @@ from input_pipeline.dataset.open import open_dataset
 from input_pipeline.errors import UserError
 from input_pipeline.files import read_lines
 from input_pipeline.images import decode
+from input_pipeline.text.vocabulary import SPECIAL_WORDS, Vocabulary
 from t2igan.cli.main import main as t2igan
 from t2igan.config import record
+from t2igan.metrics.matcher import model as matchers
 from t2igan.report import curves
 from t2igan.sampling import exported
 from t2igan.sampling.output import manifest_names
@@ -265,6 +267,10 @@ def _made_by_the_software(folder: Path) -> dict[str, Kind]:
     shard = next(data.glob("*train*array_record*"))
     weights = next((folder / "export").rglob("*.safetensors"))
     files = {name: (data / name, _read_dataset) for name in DATASET_FILES}
+    words = Vocabulary((*SPECIAL_WORDS, "thing"))
+    params = {name: np.ones((4, 4), np.float32) for name in ("image/1", "words")}
+    matcher = matchers.Matcher(params, matchers.describe(params, words, 7, {}))
+    matcher.save(folder / "matcher" / "matcher.npz")
     return files | {
         "shard": (shard, _read_dataset),
         "MANIFEST.json": (step / "MANIFEST.json", _read_run),
@@ -279,6 +285,7 @@ def _made_by_the_software(folder: Path) -> dict[str, Kind]:
             folder / "sampled" / "manifest.jsonl",
             lambda file: manifest_names(file.parent),
         ),
+        "matcher.npz": (folder / "matcher" / "matcher.npz", matchers.load),
         "safetensors": (weights, lambda file: exported.read(file.parent)),
     }
 
