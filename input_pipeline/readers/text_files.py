@@ -123,9 +123,27 @@ def lines(text: TextIO, most: int) -> Iterator[tuple[int, str | None]]:
         yield number, None
 
 
-def decode(data: bytes) -> str:
-    """Returns the text of a small file's bytes, whatever of the encodings it is in."""
-    return as_text(io.BytesIO(data), encoding_of(io.BytesIO(data))).read()
+def decode(data: bytes) -> tuple[str, str]:
+    """Returns the text of a small file's bytes, and which of the encodings it is in."""
+    encoding = encoding_of(io.BytesIO(data))
+    return as_text(io.BytesIO(data), encoding).read(), encoding
+
+
+class Encodings:
+    """Which encodings small files of captions were in, for the summary."""
+
+    def __init__(self) -> None:
+        self._examples: dict[str, str] = {}
+
+    def add(self, name: str, encoding: str) -> None:
+        """Notes the encoding that a file was read in."""
+        if shown(encoding) != "UTF-8":
+            self._examples.setdefault(shown(encoding), name)
+
+    def notes(self) -> Iterator[str]:
+        """Yields a line for each encoding that is not UTF-8."""
+        for encoding, name in self._examples.items():
+            yield f"texts that are not UTF-8 were read as {encoding}, e.g. {name}"
 
 
 def whole(text: str) -> str:

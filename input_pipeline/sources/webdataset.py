@@ -163,7 +163,7 @@ def _captions(members: dict[str, bytes | None]) -> tuple[str, ...]:
         data = members.get(suffix)
         if data is None or len(data) > _MAX_TEXT_BYTES:
             continue
-        text = text_files.decode(data)
+        text, _ = text_files.decode(data)
         if suffix == ".json":
             try:
                 captions = kinds.caption_texts(json.loads(text)) or ()

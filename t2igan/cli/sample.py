@@ -154,7 +154,8 @@ def _captions_in(path: Path) -> Iterator[str]:
         data = file.read(_MOST_BYTES + 1)
     if len(data) > _MOST_BYTES:
         raise UserError(f"{path} has more than {_MOST_BYTES >> 20} MiB of captions: split it")
-    for line in text_files.decode(data).split("\n"):
+    text, _ = text_files.decode(data)
+    for line in text.split("\n"):
         if not line.lstrip().startswith("#"):
             yield line
 

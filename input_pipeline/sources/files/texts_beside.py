@@ -39,6 +39,7 @@ class TextsBeside:
           UserError: no image has a text.
         """
         self.bad: list[tuple[str, str]] = []
+        self._encodings = text_files.Encodings()
         self._folder, self._texts = folder, texts or folder
         self._path = scratch.folder_for(self) / "names.sqlite"
         with scratch.database(self._path) as database:
@@ -76,8 +77,8 @@ class TextsBeside:
         return dict(self._counts)
 
     def notes(self) -> Iterator[str]:
-        """Yields nothing: every name is exact."""
-        return iter(())
+        """Yields encodings other than UTF-8; every name is exact."""
+        return self._encodings.notes()
 
     def examples(self, split: str, start: int, stop: int) -> Iterator[Example]:
         """Yields examples `start` to `stop` of a split, in the order of their paths."""
@@ -108,11 +109,13 @@ class TextsBeside:
                 data = file.read(_MAX_TEXT_BYTES + 1)
             if len(data) > _MAX_TEXT_BYTES:
                 raise Rejected("unreadable_captions")
-            captions = _captions(text_files.decode(data), path)
+            decoded, encoding = text_files.decode(data)
+            captions = _captions(decoded, path)
         except (OSError, ValueError):
             raise Rejected("unreadable_captions") from None
         if len(captions) > MAX_CAPTIONS:
             raise Rejected("unreadable_captions")
+        self._encodings.add(text, encoding)
         return captions
 
     def _images(self) -> Iterator[tuple[bytes, bytes]]:

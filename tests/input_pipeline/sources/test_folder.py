@@ -49,6 +49,17 @@ def test_texts_beside_images(tmp_path):
     assert list(source.captions("train")) == ["a dog", "the dog", "un café", "a cat"]
 
 
+def test_texts_in_another_encoding_are_read_and_said(tmp_path):
+    for name, data in (("a", "un café"), ("b", "ein Häuschen"), ("c", "a dog")):
+        _image(tmp_path / f"{name}.png")
+        (tmp_path / f"{name}.txt").write_bytes(data.encode("cp1252"))
+    source = _open(tmp_path)
+    assert list(source.captions("train")) == ["un café", "ein Häuschen", "a dog"]
+    assert list(source.notes()) == [
+        "texts that are not UTF-8 were read as Windows-1252, e.g. a.txt"
+    ]
+
+
 def test_any_range_can_be_read_alone(tmp_path):
     for index in range(7):
         _image(tmp_path / f"{index}.png")
