@@ -97,11 +97,11 @@ def _run_all(flags: argparse.Namespace, kept: Path) -> None:
         f"--config.train.steps={flags.steps}",
     ]
     _t2igan("sweep", f"--workdir={flags.workdir}", f"--parallel={flags.parallel}", *words)
-    trials = find_trials(words, flags.workdir)
-    _measure(flags, [trial.workdir for trial in trials])
+    trials = find_trials(words, str(flags.workdir))
+    _measure(flags, [Path(trial.workdir) for trial in trials])
     lines = []
     for setting, trial in zip(ablations.settings(data), trials, strict=True):
-        numbers = _numbers(trial.workdir)
+        numbers = _numbers(Path(trial.workdir))
         pictures = numbers["step"] * trial.config.train.batch_size
         about = {"setting": setting["name"], "on": setting["on"], "images": pictures}
         lines.append(about | numbers)
