@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from input_pipeline.errors import UserError
 from t2igan.runtime import paths
@@ -117,7 +117,7 @@ class Search:
             )
 
 
-def _open(workdir: str, direction: str) -> optuna.Study:
+def _open(workdir: str, direction: Literal["minimize", "maximize"]) -> optuna.Study:
     try:
         import optuna
     except ImportError as error:
