@@ -10,19 +10,17 @@ class UserError(Exception):
     """A mistake that the user can put right.
 
     Its message is one line: what was given, what is allowed, what to do next. The command line
-    prints it without a traceback and exits with `status`.
-
-    Attributes:
-      status: of the process.
+    prints it without a traceback and exits with status 2.
     """
-
-    status = 2
 
 
 class InUse(UserError):
-    """Another process is at work where this one was to be: not a mistake if that was to happen."""
+    """Another process trains the run.
 
-    status = 75  # EX_TEMPFAIL of sysexits.h
+    A sweep that shares its trials expects it of a child, and knows it by `WORDS` in the log.
+    """
+
+    WORDS = "is being trained by another process"
 
 
 def did_you_mean(name: str, names: Iterable[str], cutoff: float = 0.6) -> str:

@@ -88,8 +88,7 @@ DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit status of the command: 0, 2 for a user's mistake, 130 for Ctrl-C, 141 for a cut pipe,
-    75 where another process is at work.
+    """Exit status of the command: 0, 2 for a user's mistake, 130 for Ctrl-C, 141 for a cut pipe.
 
     Args:
       argv: the words after `t2igan`; those of the process by default.
@@ -101,7 +100,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _run(list(sys.argv[1:] if argv is None else argv))
         sys.stdout.flush()  # a cut pipe shows here, not at the interpreter's end
     except UserError as error:
-        return _fail(str(error), error.status)
+        return _fail(str(error))
     except KeyboardInterrupt:
         print("\nt2igan: interrupted", file=sys.stderr)
         return 130
@@ -251,12 +250,12 @@ def _fail_about_flag(parser: argparse.ArgumentParser, word: str) -> NoReturn:
     parser.error(f"no flag {flag}{did_you_mean('--' + flag.lstrip('-').replace('-', '_'), known)}")
 
 
-def _fail(message: str, status: int = UserError.status) -> int:
+def _fail(message: str) -> int:
     line = "t2igan: error: " + printable(" ".join(_with_urls(message).split()))
     # A terminal, or a log, may not be able to show every letter of a file's name.
     encoding = sys.stderr.encoding or "utf-8"
     print(line.encode(encoding, "backslashreplace").decode(encoding), file=sys.stderr)
-    return status
+    return 2
 
 
 def _with_urls(message: str) -> str:

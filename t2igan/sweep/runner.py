@@ -81,7 +81,7 @@ class Child:
         with self._log.open("rb") as file:
             file.seek(max(0, self._log.stat().st_size - 4096))
             words = " ".join(file.read().decode(errors="replace").split())
-        words = words.rpartition(_ERROR)[2][-200:]
+        words = words.rpartition(_ERROR)[2][:300]
         status = self.process.returncode
         return f"{self.trial.name} failed with status {status}: {words} (see {where})"
 
@@ -145,7 +145,7 @@ def _end(child: Child, queue: Queue, bar: tqdm) -> None:
     trial, status = child.trial, child.process.returncode
     why = child.why()
     child.keep_log()
-    if status == InUse.status:
+    if status and InUse.WORDS in why:
         queue.refuse(trial)
     elif status == 0 and trial.last_step() >= trial.config.train.steps:
         queue.finish(trial)

@@ -104,8 +104,7 @@ class BucketLock:
     def _refusal(self, holder: dict[str, Any]) -> InUse:
         who = f" (process {holder.get('pid')} on {holder.get('host')})" if holder else ""
         return InUse(
-            f"{self._run} is being trained by another process{who}; wait for it, stop it, or give "
-            "another --workdir"
+            f"{self._run} {InUse.WORDS}{who}; wait for it, stop it, or give another --workdir"
         )
 
     def _beat(self) -> None:

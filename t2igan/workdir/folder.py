@@ -96,8 +96,7 @@ def _lock(workdir: Path) -> Iterator[None]:
             held.enter_context(locked(workdir, wait=False))
         except BlockingIOError as error:
             raise InUse(
-                f"{workdir} is being trained by another process; wait for it, stop it, or "
-                "give another --workdir"
+                f"{workdir} {InUse.WORDS}; wait for it, stop it, or give another --workdir"
             ) from error
         except OSError:
             pass  # some network file systems have no locks

@@ -66,7 +66,7 @@ try:
         line = {"step": 4, "loss": abs(math.log10(rate) + 3)}
         paths.write_bytes(paths.join(run, "metrics.jsonl"), json.dumps(line).encode() + b"\\n")
 except (BlockingIOError, InUse):
-    sys.exit(InUse.status)
+    sys.exit(f"t2igan: error: {run} {InUse.WORDS}; wait for it")
 """
 
 SWEEP = """
