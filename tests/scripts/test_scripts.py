@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -182,7 +183,8 @@ def test_slurm_jobs_end_of_time_stops_the_run_and_requeues_it(
         assert job.wait(120) == 0
     finally:
         job.stdout.close()
-        os.killpg(job.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # all of it has ended already
+            os.killpg(job.pid, signal.SIGKILL)
 
 
 def test_slurm_array_runs_the_command_of_its_own_line(tmp_path: Path, fake: Fake) -> None:
