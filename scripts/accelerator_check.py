@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -37,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Exit status: 0, or 1 where a part failed."""
     flags = _parse_flags(argv)
     if flags.part == "configs":
-        print(json.dumps(_configs(flags)))
+        _configs(flags)
         return 0
     from benchmarks import machine
 
@@ -48,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for name in flags.only:
             seconds = (end - time.monotonic()) * PARTS[name] / left
             left -= PARTS[name]
-            found = _run(name, flags, Path(scratch), seconds, end - time.monotonic())
+            found = _run(name, flags, Path(scratch), seconds)
             result["parts"][name] = found
             said = found.get("error") or f"{found['seconds']:.0f} s"
             print(f"{name}: {said}", file=sys.stderr, flush=True)
@@ -69,6 +70,7 @@ def _parse_flags(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--minutes", type=float, default=_MOST_MINUTES, help="of all parts")
     add("--only", type=_names(PARTS), default=list(PARTS), help=f"of {', '.join(PARTS)}")
     add("--peers_python", default=sys.executable, help="Python that has torch")
+    add("--peers_batch_size", type=int, default=128)
     add("--configs", type=_names(CONFIGS), default=list(CONFIGS), help="comma-separated")
     add("--batch_sizes", type=int, nargs="*", default=list(BATCH_SIZES))
     add("--quickstart_steps", type=int, default=0, help="fewer than the config's")
@@ -88,58 +90,71 @@ def _names(known: Sequence[str] | dict[str, float]) -> Any:
     return parse
 
 
-def _run(
-    name: str, flags: argparse.Namespace, scratch: Path, seconds: float, most: float
-) -> dict[str, Any]:
+def _run(name: str, flags: argparse.Namespace, scratch: Path, seconds: float) -> dict[str, Any]:
     """Returns what a part has found, or why it has not.
 
     Args:
       name: a key of `PARTS`.
       flags: of this script.
       scratch: an empty folder, or what other parts have left in it.
-      seconds: it may plan with.
-      most: after which it is ended.
+      seconds: after which it is ended; what it has written by then counts.
     """
-    if most < _LEAST_SECONDS:
+    if seconds < _LEAST_SECONDS:
         return {"error": "no time was left"}
     start = time.monotonic()
     out = scratch / f"{name}.json"
     try:
         for command in _commands(name, flags, out, scratch, seconds):
-            left = start + most - time.monotonic()
-            done = subprocess.run(
-                command, cwd=ROOT, capture_output=True, text=True, timeout=max(left, 1)
-            )
-            if done.returncode:
-                lines = (done.stderr or done.stdout).strip().splitlines() or ["no word"]
-                return {"error": f"{' '.join(command[1:4])}: {lines[-1][:300]}"}
-            if not out.is_file() and done.stdout.lstrip().startswith(("[", "{")):
-                out.write_text(done.stdout)
+            status, last = _finished(command, start + seconds - time.monotonic())
+            if status:
+                return {"error": f"{' '.join(command[1:4])}: {last[:300]}"}
     except subprocess.TimeoutExpired:
-        return {"error": f"not done after {time.monotonic() - start:.0f} s"}
+        if not out.is_file():
+            return {"error": f"not done after {time.monotonic() - start:.0f} s"}
     found = _accuracy(scratch) if name == "quickstart" else json.loads(out.read_text())
     return {"seconds": time.monotonic() - start, "found": found}
+
+
+def _finished(command: list[str], seconds: float) -> tuple[int, str]:
+    """Returns exit status and last line of a command.
+
+    Raises:
+      TimeoutExpired: it was ended, with all that it had started.
+    """
+    with subprocess.Popen(
+        command,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    ) as child:
+        try:
+            output, _ = child.communicate(timeout=max(seconds, 1))
+        except subprocess.TimeoutExpired:
+            os.killpg(child.pid, signal.SIGKILL)
+            raise
+    return child.returncode, (output.strip().splitlines() or ["no output"])[-1]
 
 
 def _commands(
     name: str, flags: argparse.Namespace, out: Path, scratch: Path, seconds: float
 ) -> list[list[str]]:
-    python = [sys.executable, "-P"]
+    python = [sys.executable]  # a script's own folder is where it imports from
     if name == "forms":
         return [[*python, "scripts/benchmark.py", "--quick", f"--json={out}"]]
     if name == "peers":
-        turns = ["--rounds=2", "--turn_seconds=1", "--batch_size=128"]
+        turns = ["--rounds=2", "--turn_seconds=1", f"--batch_size={flags.peers_batch_size}"]
         peers = f"--peers_python={flags.peers_python}"
         return [[*python, "scripts/benchmark.py", "--what=train", *turns, peers, f"--json={out}"]]
     if name == "configs":
         sizes = ["--batch_sizes", *map(str, flags.batch_sizes)]
         more = [f"--configs={','.join(flags.configs)}", f"--width={flags.width}"]
-        minutes = f"--minutes={seconds / 60}"
-        script = "scripts/accelerator_check.py"
-        return [[*python, script, "--part=configs", *more, minutes, *sizes]]
+        more += [f"--minutes={seconds / 60}", f"--json={out}"]
+        return [[*python, "scripts/accelerator_check.py", "--part=configs", *more, *sizes]]
     if name == "input":
         return [[*python, "scripts/benchmarks/input_speed.py", "--rounds=2", f"--json={out}"]]
-    t2igan = [*python, "-m", "t2igan"]
+    t2igan = [*python, "-P", "-m", "t2igan"]
     data, run = f"{scratch / 'shapes'}", f"--workdir={scratch / 'quickstart'}"
     steps = [f"--config.train.steps={flags.quickstart_steps}"] if flags.quickstart_steps else []
     number = 2000 if flags.quickstart_steps else 40_000
@@ -176,8 +191,8 @@ def _accuracy(scratch: Path) -> dict[str, Any]:
     return {"step": last.get("step"), "images_per_sec": middle, "metrics": metrics}
 
 
-def _configs(flags: argparse.Namespace) -> list[dict[str, Any]]:
-    """Images a second of each config's own step, on one device, its batch already there."""
+def _configs(flags: argparse.Namespace) -> None:
+    """Writes images/s of each config's own step, on one device, its batch already there."""
     from t2igan.config import override
 
     end = time.monotonic() + 60 * flags.minutes
@@ -194,7 +209,7 @@ def _configs(flags: argparse.Namespace) -> list[dict[str, Any]]:
                 else:
                     row |= _timed(override.load(words), size)
                 rows.append(row)
-    return rows
+                flags.json.write_text(json.dumps(rows))  # a later one may take too long
 
 
 def _timed(config: Any, batch_size: int) -> dict[str, Any]:

@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -46,7 +46,11 @@ def main() -> None:
             "setting": _setting(dataset, flags),
             "machine": _machine(),
             "images_per_cpu_sec": _rates(dataset, flags),
-            "waiting": [_waiting(dataset, flags, rate) for rate in flags.consumer_rates],
+            "waiting": [
+                _waiting(dataset, flags, rate, cache)
+                for cache in ("memory", "none")
+                for rate in flags.consumer_rates
+            ],
         }
     _print_table(result)
     if flags.json:
@@ -148,7 +152,9 @@ def _summary(values: list[float]) -> dict[str, float]:
     return {"median": statistics.median(values), "least": min(values), "most": max(values)}
 
 
-def _waiting(dataset: Dataset, flags: argparse.Namespace, rate: int) -> dict[str, float]:
+def _waiting(
+    dataset: Dataset, flags: argparse.Namespace, rate: int, cache: Literal["memory", "none"]
+) -> dict[str, Any]:
     """Part of its time that a step waits, where a step alone takes `rate` images a second.
 
     The step sleeps: it stands for an accelerator, which leaves the processor to the pipeline.
@@ -156,7 +162,7 @@ def _waiting(dataset: Dataset, flags: argparse.Namespace, rate: int) -> dict[str
     step_time = flags.batch_size / rate
     steps = max(3, int(flags.seconds / step_time)) if step_time < flags.seconds else 1
     waits = []
-    with train_stream(dataset, batch_size=flags.batch_size, seed=0, cache="memory") as stream:
+    with train_stream(dataset, batch_size=flags.batch_size, seed=0, cache=cache) as stream:
         for _ in range(dataset.splits["train"] // flags.batch_size + 1):
             next(stream)
         with device.prefetch(stream, device.data_mesh()) as batches:
@@ -169,6 +175,7 @@ def _waiting(dataset: Dataset, flags: argparse.Namespace, rate: int) -> dict[str
                 waits.append(time.perf_counter() - start)
             total = time.perf_counter() - begin
     return {
+        "cache": cache,
         "step_images_per_sec": rate,
         "step_ms": step_time * 1e3,
         "median_wait_ms": statistics.median(waits) * 1e3,
@@ -180,10 +187,10 @@ def _print_table(result: dict[str, Any]) -> None:
     print("images per CPU-second        median     least      most")
     for name, rate in result["images_per_cpu_sec"].items():
         print(f"{name:25}{rate['median']:10,.0f}{rate['least']:10,.0f}{rate['most']:10,.0f}")
-    print("\nstep alone, images/s   its time      it waits    of its time")
+    print("\ncache   step alone, images/s   its time      it waits    of its time")
     for row in result["waiting"]:
         print(
-            f"{row['step_images_per_sec']:20,} {row['step_ms']:8.1f} ms "
+            f"{row['cache']:7} {row['step_images_per_sec']:20,} {row['step_ms']:8.1f} ms "
             f"{row['median_wait_ms']:10.3f} ms {row['part_of_step']:12.2%}"
         )
 

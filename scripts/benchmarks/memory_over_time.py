@@ -45,13 +45,13 @@ def main() -> int:
             print(f"minute {minute + 1:3d}: {megabytes[inside].max():8,.0f} MiB at most")
     late = seconds >= seconds[-1] / 2
     slope = np.polyfit(seconds[late] / 60, megabytes[late], 1)[0]
-    told = {
+    row = {
         "command": flags.command,
         "minutes": round(seconds[-1] / 60, 2),
         "peak_mib": round(float(megabytes.max())),
         "mib_a_minute_in_second_half": round(float(slope), 2),
     }
-    print(json.dumps(told))
+    print(json.dumps(row))
     return 0 if was_running or child.returncode == 0 else 1
 
 

@@ -92,12 +92,12 @@ def _speeds(folder: Path, images: int, side: int, rounds: int) -> dict[str, obje
         ]
         for name in ways
     }
-    told: dict[str, object] = {"side": side, "images": images}
+    row: dict[str, object] = {"side": side, "images": images}
     for name in ways:
-        told[name] = round(statistics.median(rates[name]))
+        row[name] = round(statistics.median(rates[name]))
         ratios = [a / b for a, b in zip(rates[name], rates["alone"], strict=True)]
-        told[f"{name} / alone"] = round(statistics.median(ratios), 2)
-    return told
+        row[f"{name} / alone"] = round(statistics.median(ratios), 2)
+    return row
 
 
 def _many_small(folder: Path, images: int) -> dict[str, object]:

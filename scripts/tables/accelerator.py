@@ -52,8 +52,8 @@ def _machine(result: dict[str, Any]) -> str:
     head = (
         f"### {machine['device']}\n\nWith {machine['processor']}, jax {machine['versions']['jax']}."
     )
-    told = [_line(name, part) for name, part in parts.items() if name != "configs"]
-    blocks = [head, "\n".join(told)]
+    lines = [_line(name, part) for name, part in parts.items() if name != "configs"]
+    blocks = [head, "\n".join(lines)]
     if "found" in parts.get("configs", {}):
         blocks.append(_configs(parts["configs"]["found"]))
     return "\n\n".join(filter(None, blocks))
@@ -73,9 +73,11 @@ def _line(name: str, part: dict[str, Any]) -> str:
             f"- StackGAN baseline: {share:.0%} of the matrix rate; {rivals or 'no peer was there'}"
         )
     if name == "input":
-        waits = [f"{row['part_of_step']:.1%}" for row in found["waiting"]]
-        rates = [f"{row['step_images_per_sec']:,}" for row in found["waiting"]]
-        return f"- waiting for input at {', '.join(rates)} images/s: {', '.join(waits)}"
+        waits = [
+            f"{row['part_of_step']:.1%} at {row['step_images_per_sec']:,} images/s ({row['cache']})"
+            for row in found["waiting"]
+        ]
+        return f"- waiting for input, share of a step: {', '.join(waits)}"
     numbers = ", ".join(f"{key} {value:.3f}" for key, value in found["metrics"].items())
     return f"- quickstart: {found['images_per_sec']:,.0f} images/s, {numbers or 'not evaluated'}"
 

@@ -35,7 +35,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         help="one of several machines that train the trials of one folder or bucket",
     )
     parser.add_argument(
-        "--trials", type=int, default=0, help="of ranges: how many to draw in all (default 20)"
+        "--trials", type=int, default=0, help="of ranges: how many to suggest in all (default 20)"
     )
     parser.add_argument(
         "--search",
@@ -107,8 +107,8 @@ def _queue(args: argparse.Namespace, workdir: str) -> tuple[Queue, Comparison]:
         raise UserError("a sweep over ranges has one add(...), with all of them")
     if args.print_commands:
         raise UserError(
-            "--print_commands: ranges are drawn while trials end; run this command, with --worker, "
-            "on each machine instead"
+            "--print_commands: values are suggested while trials end; run this command, with "
+            "--worker, on each machine instead"
         )
     if args.trials < 0:
         raise UserError(f"--trials={args.trials}: give 1 or more")
@@ -125,7 +125,7 @@ def _queue(args: argparse.Namespace, workdir: str) -> tuple[Queue, Comparison]:
         Path(workdir).mkdir(parents=True, exist_ok=True)
     size = args.trials or _TRIALS
     search = Search(workdir, space, make, size=size, method=method, mode=by.mode, seed=config.seed)
-    print(f"{size} trials, drawn {_METHODS[method].format(by.metric)}", file=sys.stderr)
+    print(f"{size} trials, suggested {_METHODS[method].format(by.metric)}", file=sys.stderr)
     return Queue([], search, by), by
 
 

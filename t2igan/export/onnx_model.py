@@ -78,6 +78,13 @@ def write_function(
     path.write_bytes(model.SerializeToString())
 
 
+def reads(path: Path, name: str) -> bool:
+    """Returns whether what an ONNX file computes depends on an input."""
+    import onnx
+
+    return any(name in node.input for node in onnx.load(path).graph.node)
+
+
 def _store(model: Any, precision: str) -> None:
     """Large arrays in fewer bits, each with a node that widens it."""
     from onnx import TensorProto, helper, numpy_helper

@@ -56,6 +56,7 @@ def write(run: Run, folder: Path, precision: str = "float32") -> None:
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "model.onnx"
         onnx_model.write(made, path, precision)
+        reads_words = onnx_model.reads(path, "vectors")
         _pack(path.read_bytes(), folder / "model.onnx.gz")
         if run.recipe.reads_sentences:
             # Embeddings in 16 bits are off by 0.0002, in 8 by 0.008; 45 and 23 MB.
@@ -73,7 +74,7 @@ def write(run: Run, folder: Path, precision: str = "float32") -> None:
         "noise": dict(sorted(run.recipe.noise_dims.items())),
         "examples": examples(run),
         "name": run.config.recipe,
-        "reads_words": "codes" in run.recipe.text_inputs,
+        "reads_words": reads_words,
         "reads_sentences": run.recipe.reads_sentences,
     }
     text = json.dumps(about, ensure_ascii=False, separators=(",", ":"))

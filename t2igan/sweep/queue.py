@@ -52,7 +52,7 @@ class Queue:
         self._to_retry = {trial.name for trial in self.trials() if trial.failed}
 
     def trials(self) -> list[Trial]:
-        """Returns all trials that are known: of a search those drawn so far."""
+        """Returns all trials that are known: of a search those suggested so far."""
         return self._search.trials() if self._search else self._fixed
 
     @property
@@ -81,9 +81,9 @@ class Queue:
                     return trial
                 claimed.append(trial)
         if self._search:
-            while drawn := self._search.draw():
-                if self._claim(drawn, wait=False):  # else another machine saw it first
-                    return drawn
+            while suggested := self._search.ask():
+                if self._claim(suggested, wait=False):  # else another machine saw it first
+                    return suggested
         for trial in claimed:
             is_unsure = paths.is_url(trial.workdir) and trial.name not in self._elsewhere
             if is_unsure and self._claim(trial, wait=True):

@@ -1,8 +1,8 @@
-"""Search over ranges: values drawn at random, or where earlier trials were good (TPE).
+"""Search over ranges: values suggested at random, or where earlier trials were good (TPE).
 
-Optuna draws the values and keeps the journal, which several machines may share: a file in the
-sweep's folder, or objects in its bucket. What a trial is drawn from depends on its number and on
-what was known then, and not on the machine.
+Optuna suggests the values and keeps the journal, which several machines may share: a file in the
+sweep's folder, or objects in its bucket. What is suggested depends on a trial's number and on what
+was known then, and not on the machine.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Search:
           workdir: folder or URL of the sweep.
           space: a range of each field, by dotted name.
           make: from a number and its values, the trial.
-          size: trials to draw, those of other machines included.
+          size: trials to suggest, those of other machines included.
           method: "tpe" (Bergstra et al. 2011) or "random".
           mode: whether "min" or "max" of the metric is best.
           seed: of the values.
@@ -66,28 +66,28 @@ class Search:
         self._check_space()
 
     def trials(self) -> list[Trial]:
-        """Returns those drawn so far, by any machine, in the order of their numbers."""
-        for drawn in self._study.get_trials(deepcopy=False):
-            # One that another machine is drawing at this moment lacks values.
-            if drawn.number < self.size and drawn.params.keys() == self._space.keys():
-                if drawn.number not in self._trials:
-                    self._trials[drawn.number] = self._make(drawn.number, dict(drawn.params))
-                if drawn.state.is_finished():
-                    self._ended.add(drawn.number)
+        """Returns those suggested so far, on any machine, in the order of their numbers."""
+        for known in self._study.get_trials(deepcopy=False):
+            # One that another machine is asking for at this moment lacks values.
+            if known.number < self.size and known.params.keys() == self._space.keys():
+                if known.number not in self._trials:
+                    self._trials[known.number] = self._make(known.number, dict(known.params))
+                if known.state.is_finished():
+                    self._ended.add(known.number)
         return [self._trials[number] for number in sorted(self._trials)]
 
-    def draw(self) -> Trial | None:
+    def ask(self) -> Trial | None:
         """Returns a new trial, or None when there are as many as there are to be."""
         if len(self._study.get_trials(deepcopy=False)) >= self.size:
             return None
-        drawn = self._study.ask()
-        if drawn.number >= self.size:  # another machine was faster
-            self._study.tell(drawn, state=_state("FAIL"))
+        asked = self._study.ask()
+        if asked.number >= self.size:  # another machine was faster
+            self._study.tell(asked, state=_state("FAIL"))
             return None
-        self._study.sampler = _sampler(self._method, self._seed * 1_000_003 + drawn.number)
-        values = {name: _suggest(drawn, name, space) for name, space in self._space.items()}
-        self._trials[drawn.number] = self._make(drawn.number, values)
-        return self._trials[drawn.number]
+        self._study.sampler = _sampler(self._method, self._seed * 1_000_003 + asked.number)
+        values = {name: _suggest(asked, name, space) for name, space in self._space.items()}
+        self._trials[asked.number] = self._make(asked.number, values)
+        return self._trials[asked.number]
 
     def tell(self, trial: Trial, value: float | None) -> None:
         """Records how good a trial was, once.
@@ -156,14 +156,14 @@ def _sampler(method: str, seed: int) -> Any:
     return RandomSampler(seed) if method == "random" else TPESampler(seed=seed, constant_liar=True)
 
 
-def _suggest(drawn: optuna.Trial, name: str, space: Range | Choice) -> Any:
+def _suggest(asked: optuna.Trial, name: str, space: Range | Choice) -> Any:
     if isinstance(space, Choice):
-        return drawn.suggest_categorical(name, space.values)
+        return asked.suggest_categorical(name, space.values)
     if space.is_whole:
-        return drawn.suggest_int(
+        return asked.suggest_int(
             name, int(space.low), int(space.high), log=space.log, step=int(space.step or 1)
         )
-    return drawn.suggest_float(name, space.low, space.high, log=space.log, step=space.step)
+    return asked.suggest_float(name, space.low, space.high, log=space.log, step=space.step)
 
 
 def _state(name: str) -> Any:

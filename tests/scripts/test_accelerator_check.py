@@ -52,16 +52,17 @@ def test_a_part_without_time_is_named_and_fails_the_check(tmp_path):
 def test_a_table_has_each_other_part_in_a_line(tables):
     machine = {"device": "Some GPU", "processor": "some CPU", "versions": {"jax": "0.10"}}
     step = {"rate": 40.0, "matrix_rates": {"float32": 50.0, "bfloat16": 100.0}}
+    wait = {"part_of_step": 0.01, "step_images_per_sec": 1000, "cache": "memory"}
     parts = {
         "forms": {"found": {"forms": {"a": 1e-6, "b": 3e-6}}},
         "peers": {"found": {"train": {"step": step, "best": {"torch": ["torch compile", 2.5]}}}},
         "configs": {"error": "not done after 9 s"},
-        "input": {"found": {"waiting": [{"part_of_step": 0.01, "step_images_per_sec": 1000}]}},
+        "input": {"found": {"waiting": [wait]}},
     }
     lines = tables.tables([{"machine": machine, "parts": parts}]).splitlines()
     assert "- fast forms equal the plain ones to 3.0e-06" in lines
     assert "- StackGAN baseline: 40% of the matrix rate; torch compile takes 2.50x as long" in lines
-    assert "- waiting for input at 1,000 images/s: 1.0%" in lines
+    assert "- waiting for input, share of a step: 1.0% at 1,000 images/s (memory)" in lines
 
 
 def test_the_page_is_up_to_date(tables):

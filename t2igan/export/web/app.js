@@ -98,7 +98,7 @@ async function draw() {
 async function main() {
   const about = await (await fetch("about.json")).json();
   vocabulary = new Vocabulary(about.words, about.caption_length);
-  readsWords = about.reads_words !== false;
+  readsWords = about.reads_words !== false; // pages of `t2igan serve` do not say
   for (let place = 0; place < COUNT; place += 1) {
     const canvas = document.createElement("canvas");
     canvas.width = canvas.height = about.image_size;

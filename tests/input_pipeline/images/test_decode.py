@@ -279,3 +279,19 @@ def test_real_photographs(flickr8k):
             kind = rejected.reason
         counts[kind] = counts.get(kind, 0) + 1
     assert counts == {"used": 6943, "truncated": 15, "empty": 10, "html": 10, "placeholder": 9}
+
+
+@pytest.mark.parametrize("how", ["squash", "center_crop"])
+@pytest.mark.parametrize("size", [(40, 30), (31, 47), (16, 16)])
+@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA"])
+def test_decoding_to_a_size_is_decoding_and_resizing(mode, size, how):
+    noise = np.random.default_rng(0).integers(0, 256, (*size[::-1], 4), np.uint8)
+    out = io.BytesIO()
+    Image.fromarray(noise).convert(mode).save(out, "PNG")
+    expected = image_files.decode(out.getvalue())
+    if size != (16, 16):
+        expected = image_files.resize(expected, 16, how)
+    found = image_files.decode_to(out.getvalue(), 16, how)
+    np.testing.assert_array_equal(found, expected)
+    whole = image_files.decode(out.getvalue())
+    np.testing.assert_array_equal(image_files.decode_to(whole, 16, how), expected)

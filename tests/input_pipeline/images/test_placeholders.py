@@ -71,6 +71,22 @@ def test_known_by_being_repeated(tmp_path):
     assert placeholders.digest(DRAWING) in placeholders.repeated_files(paths, at_least=2)
 
 
+def test_files_are_looked_through_once_a_small_flat_image_asks(tmp_path):
+    for number in range(3):
+        (tmp_path / f"{number}.jpg").write_bytes(OTHER)
+    asked = []
+
+    def paths():
+        asked.append(True)
+        return tmp_path.iterdir()
+
+    known = placeholders.RepeatedFiles(paths)
+    assert _used(PHOTOGRAPH, known)
+    assert not asked
+    assert [_used(data, known) for data in (OTHER, DRAWING, OTHER)] == [False, True, False]
+    assert asked == [True]
+
+
 def test_flatness_is_the_share_of_one_color():
     pixels = np.zeros((10, 10, 3), np.uint8)
     assert placeholders.is_flat(pixels)
