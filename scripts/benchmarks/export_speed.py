@@ -3,9 +3,9 @@ correct.
 
     python scripts/benchmarks/export_speed.py
 
-The generator that ships with the package (shapes), as ONNX by onnxruntime and as `t2igan sample`
-runs it, in turns in one process; ratios are within a round. All attributes
-correct: share of 1,000 captions, as the oracle reads the images.
+The generator that ships with the package (shapes), as ONNX by onnxruntime, as LiteRT (one image a
+call) and as `t2igan sample` runs it, in turns in one process; ratios are within a round. All
+attributes correct: share of 1,000 captions, as the oracle reads the images.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ from pathlib import Path
 import jax
 import numpy as np
 import onnxruntime
+from ai_edge_litert.interpreter import Interpreter
 
 from input_pipeline.sources.shapes import oracle
 from input_pipeline.sources.shapes.captions import attributes_of
-from t2igan.export import generator, onnx_model
+from t2igan.export import generator, litert, onnx_model
 from t2igan.export.precision import PRECISIONS
 from t2igan.sampling import run as sampling
 from t2igan.sampling.run import Run
@@ -50,6 +51,10 @@ def main() -> None:
     flags = parser.parse_args()
     run = sampling.load_pretrained("shapes")
     with tempfile.TemporaryDirectory() as folder:
+        lite = Path(folder) / "model.tflite"
+        litert.write(generator.of_run(run), lite)
+        print(json.dumps({"format": "litert", "bytes": lite.stat().st_size}), flush=True)
+        runner = Interpreter(str(lite)).get_signature_runner(litert.SIGNATURE)
         sessions = {}
         for precision in PRECISIONS:
             path = Path(folder) / f"{precision}.onnx"
@@ -62,21 +67,29 @@ def main() -> None:
             }
             print(json.dumps(row), flush=True)
     for size in flags.batch_sizes:
-        print(json.dumps(_speeds(run, sessions, size, flags.rounds, flags.seconds)), flush=True)
+        ways = _ways(run, sessions, runner, size)
+        print(json.dumps(_speeds(ways, size, flags.rounds, flags.seconds)), flush=True)
 
 
-def _speeds(
+def _ways(
     run: Run,
     sessions: dict[str, onnxruntime.InferenceSession],
+    runner: Callable[..., object],
     size: int,
-    rounds: int,
-    seconds: float,
-) -> dict[str, object]:
+) -> dict[str, Callable[[], object]]:
     arrays = _arrays(run, _CAPTIONS[:size])
     text, indices = run.text(_CAPTIONS[:size]), np.arange(size, dtype=np.int32)
     ways: dict[str, Callable[[], object]] = {"sample": lambda: run.generate(text, indices, 0)}
     for precision, session in sessions.items():
         ways[precision] = lambda session=session: _images(session, arrays)
+    if size == 1:
+        ways["litert"] = lambda: runner(**arrays)
+    return ways
+
+
+def _speeds(
+    ways: dict[str, Callable[[], object]], size: int, rounds: int, seconds: float
+) -> dict[str, object]:
     for way in ways.values():
         way()
     taken = [{name: _rate(way, size, seconds) for name, way in ways.items()} for _ in range(rounds)]

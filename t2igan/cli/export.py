@@ -7,7 +7,9 @@ from pathlib import Path
 
 from input_pipeline.errors import UserError
 
-HELP = "Write a trained generator as ONNX, StableHLO, safetensors, or a page for the browser."
+HELP = (
+    "Write a trained generator as ONNX, StableHLO, LiteRT, safetensors, or a page for the browser."
+)
 EXAMPLE = """
 t2igan export --pretrained=shapes --format=onnx --out=exported
 t2igan export --workdir=runs/shapes --format=onnx,stablehlo,safetensors --out=exported
@@ -27,14 +29,15 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     add(
         "--format",
         default="onnx",
-        help="of onnx, stablehlo, safetensors, web and hub (safetensors with a card), "
+        help="of onnx, stablehlo, litert, safetensors, web and hub (safetensors with a card), "
         "comma-separated (default onnx)",
     )
     add(
         "--precision",
         default="float32",
         choices=("float32", "float16", "int8"),
-        help="of stored weights; int8 is for onnx and web (default float32)",
+        help="of stored weights: float16 is for onnx, web and safetensors, int8 for onnx and web "
+        "(default float32)",
     )
 
 

@@ -16,6 +16,8 @@ _USES = {
     "onnx": "`model.onnx` with onnxruntime: see `examples/onnx_sample.py` of t2igan.",
     "stablehlo": "`model.stablehlo` with JAX: "
     "`jax.export.deserialize(open('model.stablehlo', 'rb').read()).call(...)`.",
+    "litert": "`model.tflite` with LiteRT on Android, iOS, boards and Python (ai-edge-litert), one "
+    "image a call: signature `serving_default`, the inputs below with B = 1.",
     "safetensors": "`model.safetensors` with t2igan: `t2igan.load('FOLDER')`.",
     "web": "`web/` in a browser: serve the folder with any static server, "
     "e.g. `python -m http.server`.",

@@ -15,12 +15,13 @@ import numpy as np
 from input_pipeline.errors import UserError, did_you_mean
 from input_pipeline.files import sha256
 from t2igan import __version__
-from t2igan.export import card, generator, onnx_model, stablehlo, web_page
+from t2igan.export import card, generator, litert, onnx_model, stablehlo, web_page
 from t2igan.export.precision import rounded
 from t2igan.sampling import exported
 from t2igan.sampling.run import Run
 
-FORMATS = ("onnx", "stablehlo", "safetensors", "web")
+FORMATS = ("onnx", "stablehlo", "litert", "safetensors", "web")
+_FLOAT32_ONLY = ("stablehlo", "litert")
 MANIFEST = "manifest.json"
 VOCABULARY = "vocabulary.json"
 _CHECKED = 16  # images that an export of fewer bits is compared on
@@ -59,7 +60,8 @@ def write(
       run: trained.
       out: folder to make.
       formats: see `FORMATS`.
-      precision: of stored weights, one of `precision.PRECISIONS`; int8 is for onnx and web.
+      precision: of stored weights, one of `precision.PRECISIONS`; int8 is for onnx and web;
+        stablehlo and litert stay float32.
       overwrite: replace an export there.
 
     Raises:
@@ -95,6 +97,8 @@ def _fill(run: Run, folder: Path, formats: Sequence[str], precision: str) -> dic
         onnx_model.write(made, folder / "model.onnx", precision)
     if "stablehlo" in formats:
         stablehlo.write(made, folder / "model.stablehlo")
+    if "litert" in formats:
+        litert.write(made, folder / "model.tflite")
     if "safetensors" in formats:
         half = precision == "float16"
         exported.write(run.variables, run.meta, run.step, folder / exported.NAME, half)
@@ -103,9 +107,10 @@ def _fill(run: Run, folder: Path, formats: Sequence[str], precision: str) -> dic
     if precision != "float32":
         difference = _difference(run, precision)
         by = f"{difference['mean']:.3f} of 255 on average and {difference['most']} at most"
+        whole = [name for name in formats if name in _FLOAT32_ONLY]
         notes.append(
             f"Weights are stored as {precision}: of {_CHECKED} images, pixels differ from those of "
-            f"float32 by {by}."
+            f"float32 by {by}." + (f" Not so {' and '.join(whole)}: float32." if whole else "")
         )
     card.write(run, made, formats, folder / "README.md", notes)
     files = sorted(path for path in folder.rglob("*") if path.is_file())

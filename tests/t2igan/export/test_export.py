@@ -19,7 +19,7 @@ from input_pipeline.files import sha256
 from input_pipeline.sources.shapes import oracle
 from input_pipeline.sources.shapes.captions import attributes_of
 from t2igan.cli import main as cli
-from t2igan.export import folder, generator, onnx_model, stablehlo
+from t2igan.export import folder, generator, litert, onnx_model, stablehlo
 from t2igan.export.precision import quantized
 from t2igan.sampling import run as sampling
 from tests.t2igan.export.small_run import small_run
@@ -55,6 +55,16 @@ def by_onnx(path, arrays):
     return session.run(["image"], {one.name: arrays[one.name] for one in session.get_inputs()})[0]
 
 
+def by_litert(path, arrays):
+    interpreters = pytest.importorskip(
+        "ai_edge_litert.interpreter", reason="ai-edge-litert is not installed"
+    )
+    run = interpreters.Interpreter(str(path)).get_signature_runner(litert.SIGNATURE)
+    count = len(next(iter(arrays.values())))
+    rows = [{name: array[row : row + 1] for name, array in arrays.items()} for row in range(count)]
+    return np.concatenate([run(**row)["image"] for row in rows])
+
+
 @pytest.mark.parametrize(("recipe", "encoder"), RECIPES, ids=str)
 @pytest.mark.parametrize("count", [1, 5])
 def test_every_recipe_gives_the_images_of_sample(recipe, encoder, count, tmp_path):
@@ -73,6 +83,17 @@ def test_every_recipe_gives_the_images_of_sample(recipe, encoder, count, tmp_pat
     found = program.call(*(arrays[one.name] for one in made.inputs))
     assert np.abs(np.asarray(found) - expected).max() <= 1
     assert set(program.platforms) == {"cpu", "cuda", "tpu"}
+
+
+@pytest.mark.parametrize(("recipe", "encoder"), RECIPES, ids=str)
+def test_litert_gives_the_images_of_sample(recipe, encoder, tmp_path):
+    pytest.importorskip("litert_converter", reason="litert-converter is not installed")
+    run = small_run(recipe, encoder)
+    text, indices, noise = inputs_of(run, 3)
+    made = generator.of_run(run)
+    litert.write(made, tmp_path / "m.tflite")
+    found = by_litert(tmp_path / "m.tflite", {**text, **noise})
+    assert np.abs(found - run.generate(text, indices, 0).astype(int)).max() <= 1
 
 
 @pytest.fixture(scope="module")
