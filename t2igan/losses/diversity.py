@@ -12,22 +12,38 @@ and the distance within the batch are this project's.
 
 from __future__ import annotations
 
+import math
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 
-def first_of_pair(rows: int) -> jax.Array:
-    """Returns int32 [rows]: 0, 0, 2, 2, 4, ...: whose caption a row takes where pairs share one."""
-    return jnp.arange(rows) // 2 * 2
+def pairs(rows: int, group: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Returns int [n] and int [n]: rows of a batch whose images are two of one caption.
 
-
-def pair_distance(features: jax.Array, axis: str) -> jax.Array:
-    """Returns float32 [b // 2]: how far the images of each pair are apart.
+    Both have the caption of the first. A pair is never within one group of `group` rows: there a
+    minibatch standard deviation would tell it from the different captions of real images, and
+    with it the discriminator, whatever the images look like.
 
     Args:
-      features: [b, ...] of this replica's images, two of a caption after another. With an odd b
-        the last row has no partner and is passed over.
+      rows: a replica's images. A row that finds no partner is in neither array.
+      group: `model.mbstd_group_size`; with it each group's captions are those of the next group.
+        Where a replica has less than two groups, their greatest common divisor is the group.
+    """
+    stride = math.gcd(group or 1, rows // 2) or 1
+    place = np.arange(rows // (2 * stride) * (2 * stride))
+    first = place[place // stride % 2 == 0]
+    return first, first + stride
+
+
+def pair_distance(features: jax.Array, axis: str, group: int = 0) -> jax.Array:
+    """Returns float32 [n]: how far the images of each pair are apart.
+
+    Args:
+      features: [b, ...] of this replica's images, see `pairs`.
       axis: name of the replicas' axis.
+      group: as in `pairs`.
 
     Returns:
       Root mean square distances, as shares of that between two images of the whole batch. The
@@ -40,11 +56,14 @@ def pair_distance(features: jax.Array, axis: str) -> jax.Array:
     variance = jax.lax.pmean(jnp.mean(jnp.square(flat - mean)), axis)
     whole = jax.lax.stop_gradient(jnp.sqrt(2.0 * variance + 1e-8))
     # The small number gives equal images a gradient that is finite.
-    pairs = jnp.sqrt(jnp.mean(jnp.square(flat[:-1:2] - flat[1::2]), axis=-1) + 1e-8)
-    return pairs / whole
+    first, second = pairs(flat.shape[0], group)
+    apart = jnp.sqrt(jnp.mean(jnp.square(flat[first] - flat[second]), axis=-1) + 1e-8)
+    return apart / whole
 
 
-def diversity(features: jax.Array, target: float, axis: str) -> tuple[jax.Array, jax.Array]:
+def diversity(
+    features: jax.Array, target: float, axis: str, group: int = 0
+) -> tuple[jax.Array, jax.Array]:
     """Returns the hinge loss mean(max(0, target - d)) of the pairs' distances d, and their mean.
 
     Args:
@@ -52,6 +71,7 @@ def diversity(features: jax.Array, target: float, axis: str) -> tuple[jax.Array,
       target: share of the distance between two images of the batch from which a pair costs
         nothing; 1: as far apart as images of different captions.
       axis: name of the replicas' axis.
+      group: as in `pairs`.
     """
-    distance = pair_distance(features, axis)
+    distance = pair_distance(features, axis, group)
     return jnp.mean(jax.nn.relu(target - distance)), jnp.mean(distance)

@@ -73,7 +73,7 @@ class DFGAN(Recipe):
         text = discriminator(batch.text, method="encode")
         paired = self.in_pairs(text)
         adversarial = -jnp.mean(discriminator(features, paired, method="judge"))
-        extra, parts = self._contrastive_of_pairs(discriminator, features, paired, batch)
+        extra, parts = self._contrastive_of_pairs(discriminator, features, text, batch)
         parts = {"loss/g_adversarial": adversarial} | parts
         return self.with_diversity(adversarial + extra, parts, features)
 
@@ -100,19 +100,22 @@ class DFGAN(Recipe):
     ) -> tuple[jax.Array, Metrics]:
         """Returns the generator's term: each of a pair's images among those of other captions.
 
-        A pair has one caption: neither image may count as a wrong answer to the other's.
+        A pair has one caption: neither image may count as a wrong answer to the other's. The
+        captions that have no image in this step remain wrong answers.
         """
         if not self.diversity_weight:
             return self._contrastive(discriminator, features, text, batch, "g")
+        first, second = self.pairs(text.shape[0])
         halves = [
             self._contrastive(
                 discriminator,
-                jax.tree.map(lambda rows, start=start: rows[start::2], features),
-                text[start::2],
+                jax.tree.map(lambda rows, half=half: rows[half], features),
+                text[first],
                 batch,
                 "g",
+                text[second],
             )
-            for start in (0, 1)
+            for half in (first, second)
         ]
         return jax.tree.map(lambda one, other: 0.5 * (one + other), *halves)
 
@@ -123,20 +126,25 @@ class DFGAN(Recipe):
         text: jax.Array,
         batch: Batch,
         name: str,
+        negatives: jax.Array | None = None,
     ) -> tuple[jax.Array, Metrics]:
-        """Returns the weighted term, and the term itself as a metric; nothing where it is off."""
+        """Returns the weighted term, and the term itself as a metric; nothing where it is off.
+
+        Args:
+          negatives: [n, E] of this replica, captions besides `text` and the batch's extra ones.
+        """
         if not self.contrastive_weight:
             return jnp.zeros(()), {}
         images = discriminator(features, method="embed_image")
         texts = text.astype(jnp.float32)
         all_images, all_texts = jax.lax.all_gather((images, texts), AXIS, tiled=True)
-        negatives = None
+        others = [] if negatives is None else [negatives.astype(jnp.float32)]
         if batch.extra_negatives:
-            encoded = discriminator(batch.extra_negatives, method="encode").astype(jnp.float32)
-            negatives = jax.lax.all_gather(encoded, AXIS, tiled=True)
+            others.append(discriminator(batch.extra_negatives, method="encode").astype(jnp.float32))
+        more = jax.lax.all_gather(jnp.concatenate(others), AXIS, tiled=True) if others else None
         first = jax.lax.axis_index(AXIS) * images.shape[0]
         loss = losses.contrastive(
-            images, texts, all_images, all_texts, first, self.contrastive_temperature, negatives
+            images, texts, all_images, all_texts, first, self.contrastive_temperature, more
         )
         return self.contrastive_weight * loss, {f"loss/contrastive_{name}": loss}
 

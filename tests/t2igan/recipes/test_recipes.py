@@ -3,6 +3,7 @@
 import importlib.util
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.sharding import Mesh, NamedSharding
@@ -48,8 +49,8 @@ def run(config, devices=1, steps=1):
     train = make_train_step(recipe, optimizers, config, mesh)
     ahead = make_train_step(recipe, optimizers, config, mesh, d_warmup=True)
     batch = {
-        "image": rng.integers(0, 256, (8, SIZE, SIZE, 3), dtype=np.uint8),
-        "codes": rng.integers(0, 20, (8, 5), dtype=np.int32),
+        "image": rng.integers(0, 256, (16, SIZE, SIZE, 3), dtype=np.uint8),
+        "codes": rng.integers(0, 20, (16, 5), dtype=np.int32),
     }
     if recipe.extra_negatives:
         batch["negative_codes"] = rng.integers(0, 20, (recipe.extra_negatives, 5), dtype=np.int32)
@@ -167,9 +168,45 @@ def test_the_diversity_loss_draws_each_caption_twice(recipe):
     batch = Batch(None, {"codes": np.arange(6)[:, None]}, None, None)
     built.generate(generator, batch, "noise")
     [(codes, noise)] = drawn
-    assert codes[:, 0].tolist() == [0, 0, 2, 2, 4, 4]
+    first, second = built.pairs(6)
+    assert codes[first, 0].tolist() == codes[second, 0].tolist() == [0, 2, 4]
     assert noise == "noise"
     plain = registry.build(small_config(recipe), SIZE)
     assert plain.in_pairs(batch.text) is batch.text
     _, [metrics] = run(small_config(recipe, **{"loss.diversity_weight": 1.0}))
     assert 0 < metrics["diversity/pairs"] < 2
+
+
+def test_no_minibatch_standard_deviation_sees_both_images_of_a_caption():
+    changes = {"loss.diversity_weight": 1.0, "model.mbstd_group_size": 4}
+    built = registry.build(small_config("contrastive", **changes), SIZE)
+    captions = np.asarray(built.in_pairs(np.arange(16)))
+    assert captions.tolist() == [0, 1, 2, 3, 0, 1, 2, 3, 8, 9, 10, 11, 8, 9, 10, 11]
+
+
+def test_captions_without_an_image_in_the_step_remain_wrong_answers():
+    rng = np.random.default_rng(0)
+    image, text = rng.normal(size=(2, 6, 5))
+    weight = {"loss.diversity_weight": 1.0, "loss.contrastive_weight": 1.0}
+    built = registry.build(small_config("contrastive", **weight, **{"loss.extra_negatives": 0}), 8)
+
+    def discriminator(x, method):
+        assert method == "embed_image"
+        return x
+
+    def parts(_):
+        batch = Batch(None, {}, None, None)
+        image_, text_ = jnp.asarray(image), jnp.asarray(text)
+        return built._contrastive_of_pairs(discriminator, image_, text_, batch)[1]
+
+    found = jax.vmap(parts, axis_name="data")(jnp.zeros(1))
+    unit = [x / np.linalg.norm(x, axis=-1, keepdims=True) for x in (image, text)]
+    expected = []
+    for images in (unit[0][::2], unit[0][1::2]):
+        captions, others = unit[1][::2], unit[1][1::2]
+        to_texts = images @ np.concatenate([captions, others]).T / 0.1
+        to_images = captions @ images.T / 0.1
+        for scores in (to_texts, to_images):
+            own = np.diagonal(scores)
+            expected.append(np.mean(np.log(np.exp(scores).sum(axis=1)) - own))
+    np.testing.assert_allclose(found["loss/contrastive_g"][0], np.mean(expected), rtol=1e-4)
