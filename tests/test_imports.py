@@ -25,6 +25,7 @@ LAYERS = (
     "t2igan.models",
     "t2igan.metrics",
     "t2igan.recipes",
+    "t2igan.beam",
     "t2igan.workdir",
     "t2igan.sampling",
     "t2igan.evaluation",

@@ -31,6 +31,7 @@ RUN_ELSEWHERE = {
     "scripts/cluster/launch_slurm.sh": "tests/scripts/test_scripts.py",
     "scripts/cluster/tpu_slice.py": "tests/scripts/test_tpu_slice.py",
     "scripts/quickstart": ".ci/run",
+    "scripts/environment": ".ci/run",
     "scripts/cluster/sweep_slurm_array.sh": "tests/scripts/test_scripts.py",
     "scripts/test": ".ci/run",
 }
@@ -125,6 +126,8 @@ def test_each_command_runs(
 ) -> None:
     if any("sentence_encoder=minilm" in word or "sentences" in word for word in words):
         pytest.importorskip(minilm.PACKAGE, reason="MiniLM's weights are not installed")
+    if any("--beam_options" in word for word in words) and not readme_world.BEAM_PYTHON.is_file():
+        pytest.skip("no .venv-beam: scripts/environment requirements-beam.txt makes it")
     monkeypatch.chdir(place)
     readme_world.run(words, address)
 

@@ -145,17 +145,28 @@ def _disk_failure(error: BaseException) -> str | None:
 
 
 def finish(
-    folder: Path, vocabulary_json: str, word_vectors: np.ndarray, report: Mapping[str, Any]
+    folder: Path,
+    vocabulary_json: str,
+    word_vectors: np.ndarray,
+    report: Mapping[str, Any],
+    elsewhere: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Returns the report, its `fingerprint` added, after writing all that is not shards into
     `folder`.
 
     The fingerprint changes when a record, a word or a word vector does.
+
+    Args:
+      folder: of the data set.
+      vocabulary_json: of `Vocabulary.to_json`.
+      word_vectors: float32 [V, D].
+      report: what was done.
+      elsewhere: {name: SHA-256} of files of the data set that do not lie in `folder`.
     """
     (folder / VOCABULARY).write_text(vocabulary_json, encoding="utf-8")
     np.save(folder / WORD_VECTORS, word_vectors.astype(np.float32), allow_pickle=False)
     (folder / REJECTED).touch()
-    sums = _checksums(folder)
+    sums = dict(sorted((_checksums(folder) | dict(elsewhere or {})).items()))
     text = "".join(f"{digest}  {name}\n" for name, digest in sums.items())
     (folder / CHECKSUMS).write_text(text)
     report = {**report, "fingerprint": dataset_hash(sums)}

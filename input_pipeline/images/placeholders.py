@@ -45,7 +45,12 @@ def repeated_files(
     Raises:
       UserError: the temporary folder (`TMPDIR`) is full or cannot be written.
     """
-    return frozenset(scratch.shared(_digests(paths, max_bytes), at_least, _MOST_DIGESTS))
+    return repeated(small_file_digests(paths, max_bytes), at_least)
+
+
+def repeated(digests: Iterable[tuple[bytes, bytes]], at_least: int = 3) -> frozenset[bytes]:
+    """Returns the contents that lie under several names, see `repeated_files`."""
+    return frozenset(scratch.shared(digests, at_least, _MOST_DIGESTS))
 
 
 class RepeatedFiles:
@@ -126,7 +131,10 @@ def _commonest_colour(pixels: np.ndarray) -> tuple[np.ndarray, float]:
     return np.array([color >> 16, color >> 8 & 255, color & 255]), counts[best] / packed.size
 
 
-def _digests(paths: Iterable[Path], max_bytes: int) -> Iterator[tuple[bytes, bytes]]:
+def small_file_digests(
+    paths: Iterable[Path], max_bytes: int = SMALL_FILE
+) -> Iterator[tuple[bytes, bytes]]:
+    """Yields (digest of the content, digest of the path) of each file that is not too large."""
     for path in paths:
         with contextlib.suppress(OSError, ValueError):
             if path.is_file() and 0 < path.stat().st_size <= max_bytes:

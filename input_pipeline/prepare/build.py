@@ -14,7 +14,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from input_pipeline import sources
 from input_pipeline.dataset import folder as dataset_folder
@@ -23,10 +23,11 @@ from input_pipeline.extensions import import_extension, is_extension
 from input_pipeline.prepare import options as choices
 from input_pipeline.prepare.limit import limited
 from input_pipeline.prepare.options import PrepareOptions
-from input_pipeline.prepare.splits import plan
+from input_pipeline.prepare.splits import SplitAssignment, plan
 from input_pipeline.readers.file_names import FileNames
 from input_pipeline.sources.base import Source
 from input_pipeline.text.sentence_encoders import Identity
+from input_pipeline.text.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from input_pipeline.prepare.convert import Conversion
@@ -74,25 +75,71 @@ def source_defaults(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     return defaults | dict(given)
 
 
-def prepare(options: PrepareOptions) -> dict[str, Any]:
-    """Returns the report of a data set after making it, whole or not at all.
+def open_source(options: PrepareOptions, flags: argparse.Namespace) -> Source:
+    """Returns the source, of which no more images are seen than `options` allow.
+
+    Args:
+      options: which source.
+      flags: what its `open_source` takes.
 
     Raises:
-      UserError: an option or a file is not as it should be, or no image can be used.
+      UserError: a flag or a file is not as it should be.
     """
-    from input_pipeline.prepare.write import write_records
+    source: Source = source_module(options.source).open_source(flags)
+    return limited(source, options.max_images)
 
-    _check(options)
-    out = Path(options.out)
-    with _terminated_cleanly(), dataset_folder.building(out, options.overwrite) as folder:
-        encoder = choices.sentence_encoder(options)
-        source = source_module(options.source).open_source(options.flags_of_source())
-        source = limited(source, options.max_images)
-        division = choices.division(options, source)
-        vocabulary = choices.vocabulary(options, source, division)
-        table, missing = choices.word_vectors(options, vocabulary)
-        conversion = choices.conversion(options, source, vocabulary, encoder)
-        counts = write_records(
+
+class Engine(Protocol):
+    """Where the work is done: on this machine, or on several."""
+
+    def open_source(self, options: PrepareOptions) -> Source:
+        """Returns the source."""
+        ...
+
+    def vocabulary(
+        self, options: PrepareOptions, source: Source, division: SplitAssignment
+    ) -> Vocabulary:
+        """Returns the words of the captions, see `options.vocabulary`."""
+        ...
+
+    def write(
+        self,
+        folder: Path,
+        source: Source,
+        division: SplitAssignment,
+        conversion: Conversion,
+        options: PrepareOptions,
+    ) -> Counts:
+        """Returns what was written: shards, TFDS's files and `rejected.csv`."""
+        ...
+
+    def shards_elsewhere(self) -> Mapping[str, str]:
+        """Returns {name: SHA-256} of shards that were not written into the folder."""
+        ...
+
+
+class ThisMachine:
+    """Threads of this process."""
+
+    def open_source(self, options: PrepareOptions) -> Source:
+        return open_source(options, options.flags_of_source())
+
+    def vocabulary(
+        self, options: PrepareOptions, source: Source, division: SplitAssignment
+    ) -> Vocabulary:
+        return choices.vocabulary(options, source, division)
+
+    def write(
+        self,
+        folder: Path,
+        source: Source,
+        division: SplitAssignment,
+        conversion: Conversion,
+        options: PrepareOptions,
+    ) -> Counts:
+        from input_pipeline.prepare.write import write_records
+
+        return write_records(
             folder,
             source,
             plan(source.splits(), division),
@@ -100,6 +147,32 @@ def prepare(options: PrepareOptions) -> dict[str, Any]:
             shard_size=choices.shard_size(options),
             workers=options.workers or _processors(),
         )
+
+    def shards_elsewhere(self) -> Mapping[str, str]:
+        return {}
+
+
+def prepare(options: PrepareOptions, engine: Engine | None = None) -> dict[str, Any]:
+    """Returns the report of a data set after making it, whole or not at all.
+
+    Args:
+      options: what to make.
+      engine: where; None for this machine.
+
+    Raises:
+      UserError: an option or a file is not as it should be, or no image can be used.
+    """
+    engine = engine or ThisMachine()
+    check(options)
+    out = Path(options.out)
+    with _terminated_cleanly(), dataset_folder.building(out, options.overwrite) as folder:
+        encoder = choices.sentence_encoder(options)
+        source = engine.open_source(options)
+        division = choices.division(options, source)
+        vocabulary = engine.vocabulary(options, source, division)
+        table, missing = choices.word_vectors(options, vocabulary)
+        conversion = choices.conversion(options, source, vocabulary, encoder)
+        counts = engine.write(folder, source, division, conversion, options)
         notes = list(_notes(source, counts))
         _refuse_nothing(counts, notes, folder, out)
         report = _report(options, conversion, counts)
@@ -108,10 +181,16 @@ def prepare(options: PrepareOptions) -> dict[str, Any]:
             report["sentence_encoder"] = encoder.identity.to_json()
         report["raw_captions"] = source.vocabulary is None
         report["notes"] = notes
-        return dataset_folder.finish(folder, vocabulary.to_json(), table, report)
+        elsewhere = engine.shards_elsewhere()
+        return dataset_folder.finish(folder, vocabulary.to_json(), table, report, elsewhere)
 
 
-def _check(options: PrepareOptions) -> None:
+def check(options: PrepareOptions) -> None:
+    """Looks at the options alone.
+
+    Raises:
+      UserError: one is missing or out of range.
+    """
     for flag, example in (("source", "shapes"), ("out", "DATASET")):
         if not getattr(options, flag):
             raise UserError(f"prepare needs --{flag}, e.g. --{flag}={example}")

@@ -168,7 +168,7 @@ def convert(
     def convert_range(examples: range) -> list[Converted | Rejection]:
         return convert_all(source.examples(split, examples.start, examples.stop))
 
-    size = _task_size(conversion.image_size)
+    size = task_size(conversion.image_size)
     if hasattr(source, "stream"):  # from front to back: read by this thread, decoded by others
         examples = source.stream(split)
         batches = iter(lambda: list(itertools.islice(examples, size)), [])
@@ -202,8 +202,8 @@ def _with_sentences(
     ]
 
 
-def _task_size(image_size: int) -> int:
-    """Images in one task: about a megabyte when they are ready."""
+def task_size(image_size: int) -> int:
+    """Returns images in one task: about a megabyte when they are ready."""
     return int(np.clip(2**20 // (3 * image_size**2), 4, 64))
 
 

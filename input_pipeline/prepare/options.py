@@ -25,7 +25,7 @@ from input_pipeline.text.vocabulary import Vocabulary
 DEFAULT_CAPTION_LENGTH = 17
 DEFAULT_DIM = 200
 DEFAULT_PARTS = {"validation": 0.15, "test": 0.0}
-_FEW = 1000  # images, of which a hash may put none in a small part
+FEW = 1000  # images, of which a hash may put none in a small part
 _SHARD_BYTES = 64 * 1024 * 1024
 
 
@@ -91,6 +91,23 @@ def division(options: PrepareOptions, source: Source) -> SplitAssignment:
       UserError: a part is out of range, or of a split that the source has.
     """
     names = source.splits()
+    assignment = division_by_hash(options, names)
+    if names["train"] > FEW:
+        return assignment
+    keys = [key for key, _ in captions_by_key(source, "train")]
+    return assignment.with_each_part(keys)
+
+
+def division_by_hash(options: PrepareOptions, names: Mapping[str, int]) -> SplitAssignment:
+    """Returns the same where there are many images: a small part may be left without any.
+
+    Args:
+      options: the parts that are asked for.
+      names: images of each split of the source.
+
+    Raises:
+      UserError: see `division`.
+    """
     if not names.get("train"):
         raise UserError(f"--source={options.source} has no image for the split train")
     parts = {"validation": options.validation_fraction, "test": options.test_fraction}
@@ -107,11 +124,7 @@ def division(options: PrepareOptions, source: Source) -> SplitAssignment:
     }
     if sum(shares.values()) >= 1:
         raise UserError("--validation_fraction and --test_fraction leave nothing to train on")
-    assignment = SplitAssignment(options.seed, shares["validation"], shares["test"])
-    if names["train"] > _FEW:
-        return assignment
-    keys = [key for key, _ in captions_by_key(source, "train")]
-    return assignment.with_each_part(keys)
+    return SplitAssignment(options.seed, shares["validation"], shares["test"])
 
 
 def vocabulary(options: PrepareOptions, source: Source, division: SplitAssignment) -> Vocabulary:

@@ -46,6 +46,11 @@ def features(
     return tfds.features.FeaturesDict(known)
 
 
+def record_writer(path: Path) -> Any:
+    """Returns what writes bytes of records into a file; `close` ends it."""
+    return array_record_module.ArrayRecordWriter(os.fspath(path), _WRITER_OPTIONS)
+
+
 class SplitWriter:
     """Writes the records of one split, shard by shard; a shard's file is made at its first record.
 
@@ -80,8 +85,7 @@ class SplitWriter:
         if record.captions.shape[1:] != (self._length,):
             raise ValueError(f"{record.key}: captions are {record.captions.shape}, not [n, L]")
         if self._writer is None:
-            path = os.fspath(self._part(len(self.lengths)))
-            self._writer = array_record_module.ArrayRecordWriter(path, _WRITER_OPTIONS)
+            self._writer = record_writer(self._part(len(self.lengths)))
             self.lengths.append(0)
         self._writer.write(encode(record))
         self.lengths[-1] += 1
@@ -126,6 +130,7 @@ def write_metadata(
     caption_length: int,
     sentence_dim: int = 0,
     texts: bool = False,
+    sizes: Mapping[str, int] | None = None,
 ) -> None:
     """Writes what makes a folder with shards a TFDS data set: dataset_info.json, features.json.
 
@@ -133,7 +138,12 @@ def write_metadata(
       folder: holds shards, named by `shard_name`.
       lengths: of each split, the records in each of its shards.
       image_size, caption_length, sentence_dim, texts: see `write_shards`.
+      sizes: bytes of each shard by its name, where they lie elsewhere.
     """
+
+    def size(name: str) -> int:
+        return (folder / name).stat().st_size if sizes is None else sizes[name]
+
     template = tfds.core.ShardedFileTemplate(
         data_dir=folder, dataset_name=NAME, filetype_suffix="array_record"
     )
@@ -142,13 +152,16 @@ def write_metadata(
             name=split,
             shard_lengths=list(shards),
             num_bytes=sum(
-                (folder / shard_name(split, index, len(shards))).stat().st_size
-                for index in range(len(shards))
+                size(shard_name(split, index, len(shards))) for index in range(len(shards))
             ),
             filename_template=template.replace(split=split),
         )
         for split, shards in lengths.items()
     ]
+    # TFDS looks for the shards' names.
+    absent = [path for name in sizes or () if not (path := folder / name).exists()]
+    for path in absent:
+        path.touch()
     tfds.folder_dataset.write_metadata(
         data_dir=folder,
         features=features(image_size, caption_length, sentence_dim, texts),
@@ -158,6 +171,8 @@ def write_metadata(
         check_data=False,
         description="Images with their captions as word codes.",
     )
+    for path in absent:
+        path.unlink()
 
 
 def write_shards(

@@ -9,7 +9,7 @@ import csv
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 from tqdm import tqdm
@@ -23,9 +23,11 @@ from input_pipeline.sources.base import Source
 if TYPE_CHECKING:
     from input_pipeline.prepare.shards import SplitWriter
 
-_KEYS = "keys.tmp"
+KEYS = "keys.tmp"
 _KEYS_IN_MEMORY = 1 << 16
 _MOST_UNKNOWN = 20_000  # words
+_COUNTERS = ("examples", "captions", "rejected", "unknown")
+_SUMS = ("cut", "unspaced", "words", "unknown_words")
 
 
 class Counts:
@@ -71,13 +73,35 @@ class Counts:
         self.words += facts.words
         self.unknown_words += len(facts.unknown)
         self.unknown.update(facts.unknown)
-        if len(self.unknown) > _MOST_UNKNOWN:  # the rarest are forgotten
+        self._forget_rare()
+
+    def _forget_rare(self) -> None:
+        if len(self.unknown) > _MOST_UNKNOWN:
             self.unknown = collections.Counter(dict(self.unknown.most_common(_MOST_UNKNOWN // 2)))
 
     def add_bad_row(self, where: str, reason: str) -> None:
         """Counts a row or a caption of the source that could not be used."""
         self.bad_rows[reason] += 1
         self._refusals.writerow((where, reason))
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns all counts; the list of refusals is not among them."""
+        return {name: getattr(self, name) for name in (*_COUNTERS, *_SUMS, "longest")}
+
+    def merge(self, counts: Mapping[str, Any], refusals: str) -> None:
+        """Adds what another machine has counted of the examples that follow.
+
+        Args:
+          counts: of its `to_json`.
+          refusals: its list, without the line of names.
+        """
+        for name in _COUNTERS:
+            getattr(self, name).update(counts[name])
+        for name in _SUMS:
+            setattr(self, name, getattr(self, name) + counts[name])
+        self.longest = max(self.longest, counts["longest"])
+        self._file.write(refusals)
+        self._forget_rare()
 
     def flush(self) -> None:
         """Writes what is still in memory of the list."""
@@ -105,6 +129,16 @@ class SeenKeys:
         self._recent.append(key_hash(key))
         if len(self._recent) >= _KEYS_IN_MEMORY:
             self._flush()
+
+    def add_hashes(self, hashes: bytes) -> None:
+        """Remembers keys that another machine has seen, as `finish` left them in its file."""
+        self._flush()
+        with self._path.open("ab") as file:
+            file.write(hashes)
+
+    def finish(self) -> None:
+        """Writes all to the file."""
+        self._flush()
 
     def any_twice(self) -> bool:
         """Returns whether two keys were equal (for 6 million keys 1 in a million is wrong)."""
@@ -146,7 +180,7 @@ def write_records(
     with contextlib.ExitStack() as stack:
         listing = (folder / dataset_folder.REJECTED).open("w", encoding="utf-8", newline="")
         counts = Counts(stack.enter_context(listing))
-        keys = SeenKeys(folder / _KEYS)
+        keys = SeenKeys(folder / KEYS)
         # In a log file every showing is a line.
         interval = 0.1 if sys.stderr.isatty() else 10
         bar = tqdm(total=total, desc="preparing", unit=" images", mininterval=interval)
@@ -162,7 +196,7 @@ def write_records(
             stack.enter_context(contextlib.closing(outcomes))
             for batch in outcomes:
                 for outcome in batch:
-                    _write(outcome, parts, writers, shard_size, counts, keys)
+                    write_outcome(outcome, parts, writers, shard_size, counts, keys)
                 bar.set_postfix(rejected=counts.rejected.total(), refresh=False)
                 bar.update(len(batch))
         for writer in writers.values():
@@ -179,14 +213,26 @@ def write_records(
             )
         for where, reason in getattr(source, "bad", ()):
             counts.add_bad_row(printable(where), reason)
-    if keys.any_twice():
-        raise UserError(f"--source={source.name} gave two images of one split the same key")
-    (folder / _KEYS).unlink()
-    _compare_counts(counts, written, total)
+    check_written(source, keys, counts, written)
+    (folder / KEYS).unlink()
     return counts
 
 
-def _write(
+def check_written(
+    source: Source, keys: SeenKeys, counts: Counts, written: Mapping[str, Sequence[int]]
+) -> None:
+    """Compares what was written with what the source said.
+
+    Raises:
+      UserError: two images have one key, or their number is not what the source said.
+      RuntimeError: the shards hold another number of images than was counted.
+    """
+    if keys.any_twice():
+        raise UserError(f"--source={source.name} gave two images of one split the same key")
+    _compare_counts(counts, written, sum(source.splits().values()))
+
+
+def write_outcome(
     outcome: Converted | Rejection,
     splits: Sequence[Split],
     writers: Mapping[str, SplitWriter],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -32,6 +32,28 @@ class Example:
     file: str | None = None
 
 
+@dataclasses.dataclass(frozen=True)
+class OneFile:
+    """One file of a source of files, and what it has to know of the others to be read alone.
+
+    Attributes:
+      path: of the file.
+      split: of all its examples, or "" where its name says none.
+      number: files of the source.
+      any_named: whether the name of any file says a split.
+      all_train: whether all examples are for training, whatever is said: there is one split, and
+        it is another.
+      first: {split: place among all of its first example}.
+    """
+
+    path: Path
+    split: str
+    number: int = 1
+    any_named: bool = False
+    all_train: bool = False
+    first: Mapping[str, int] = dataclasses.field(default_factory=dict)
+
+
 class Source(Protocol):
     """A kind of input: random access by range, so that shards can be written in parallel.
 
@@ -39,6 +61,11 @@ class Source(Protocol):
     data can be read from front to back only, with `captions_by_key(split)`, which yields (key,
     captions) without the images. `bad` is a list of (where, reason) of rows that could not be
     used, and `notes()` yields lines for the summary.
+
+    A module whose source reads files one by one may have `files(flags)`, which returns (path, split
+    in its name or "") of each, `open_file(flags, one: OneFile) -> Source`, and `KEYS_ARE_PLACES`,
+    whether keys count the examples of the files before: then several machines share the files.
+    `SPLITS` is the order of its splits where that is not the files'.
 
     Attributes:
       name: the word after `--source=`.

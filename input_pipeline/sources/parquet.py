@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import collections
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,10 @@ from input_pipeline.images.decode import Rejected
 from input_pipeline.readers import rows as kinds
 from input_pipeline.readers import shard_files, text_files
 from input_pipeline.readers.file_names import FileNames
-from input_pipeline.sources.base import Example
+from input_pipeline.sources.base import Example, OneFile
 
+KEYS_ARE_PLACES = True
+SPLITS = ("train", "validation", "test")
 _ROWS = 64  # of images in memory at once
 _PAGES = 1 << 20  # bytes of a column read ahead
 
@@ -41,12 +43,28 @@ def open_source(args: argparse.Namespace) -> ParquetSource:
     Raises:
       UserError: a file is missing or damaged, or no column has images or captions.
     """
+    return ParquetSource(files(args), _images(args), args)
+
+
+def files(args: argparse.Namespace) -> list[tuple[Path, str]]:
+    """Returns the files that the flags name, each with the split that its name says, or "".
+
+    Raises:
+      UserError: none is there.
+    """
     given = args.files or args.images
     if not given:
         raise UserError("--source=parquet needs --files=DIR, the folder of the .parquet files")
-    files = shard_files.find(given, (".parquet", ".pq"))
-    images = Path(args.images) if args.files and args.images else None
-    return ParquetSource(files, images, args.image_column, args.caption_column, args.split_column)
+    return shard_files.find(given, (".parquet", ".pq"))
+
+
+def open_file(args: argparse.Namespace, one: OneFile) -> ParquetSource:
+    """Returns the source of one file."""
+    return ParquetSource([(one.path, one.split)], _images(args), args, one)
+
+
+def _images(args: argparse.Namespace) -> Path | None:
+    return Path(args.images) if args.files and args.images else None
 
 
 class ParquetSource:
@@ -62,17 +80,27 @@ class ParquetSource:
         self,
         files: list[tuple[Path, str]],
         images: Path | None,
-        image_column: str | None,
-        caption_column: str | None,
-        split_column: str | None,
+        columns: argparse.Namespace,
+        alone: OneFile | None = None,
     ) -> None:
+        """Reads the first file's schema, and how many rows each split has.
+
+        Args:
+          files: (path, split in its name or "").
+          images: folder of images that rows name; None for the file's.
+          columns: image_column, caption_column, split_column; None for what is usual.
+          alone: the only file of `files`, where it is one of several.
+
+        Raises:
+          UserError: a file is damaged, or no column has images or captions.
+        """
         schema = _opened(files[0][0]).schema_arrow
         names = schema.names
         self.bad: list[tuple[str, str]] = []
         self._files, self._images = files, images
-        chosen = _column(image_column, "image", names)
+        chosen = _column(columns.image_column, "image", names)
         self._image: str = chosen or _image_column(schema, files[0][0])
-        caption = _column(caption_column, "caption", names)
+        caption = _column(columns.caption_column, "caption", names)
         found = [caption] if caption else [names[index] for index in kinds.caption_columns(names)]
         self._captions = [name for name in found if name != self._image]
         if not self._captions:
@@ -81,11 +109,20 @@ class ParquetSource:
                 "which with --caption_column="
             )
         index = kinds.split_column(names)
-        said = _column(split_column, "split", names) or (None if index is None else names[index])
-        by_name = any(split for _, split in files)
-        self._split = said if split_column or not by_name else None
+        said = _column(columns.split_column, "split", names)
+        said = said or (None if index is None else names[index])
+        by_name = alone.any_named if alone else any(split for _, split in files)
+        self._split = said if columns.split_column or not by_name else None
         self._names: dict[Path, FileNames] = {}
-        self._counts = self._counted()
+        self._number = alone.number if alone else len(files)
+        self._first: Mapping[str, int] = alone.first if alone else {}
+        counts = self._counted()
+        if alone.all_train if alone else "train" not in counts and len(counts) == 1:
+            # The only files that there are: for training, whatever their names say.
+            self._files = [(path, "train") for path, _ in self._files]
+            self._split = None
+            counts = collections.Counter(train=counts.total())
+        self._counts = {name: counts[name] for name in SPLITS if counts[name]}
 
     def splits(self) -> dict[str, int]:
         """Returns the number of rows of each split; all are for training where none is said."""
@@ -94,7 +131,7 @@ class ParquetSource:
     def notes(self) -> Iterator[str]:
         """Yields lines for the summary: what was read, and images' files that are missing."""
         captions = ", ".join(map(repr, self._captions))
-        yield f"{len(self._files)} files, images {self._image!r}, captions {captions}"
+        yield f"{self._number} files, images {self._image!r}, captions {captions}"
         for names in self._names.values():
             yield from names.notes()
 
@@ -112,7 +149,7 @@ class ParquetSource:
         self, split: str, columns: list[str]
     ) -> Iterator[tuple[str, str, dict[str, Any], Path]]:
         """(key, file and row, values, folder of the file) of each row of a split."""
-        place = 0
+        place = self._first.get(split, 0)
         for path, named in self._files:
             if not self._split and (named or "train") != split:
                 continue
@@ -129,19 +166,14 @@ class ParquetSource:
     def _split_of(self, row: dict[str, Any]) -> str:
         return kinds.split_named(row[str(self._split)] or "") or "train"
 
-    def _counted(self) -> dict[str, int]:
+    def _counted(self) -> collections.Counter[str]:
         counts: collections.Counter[str] = collections.Counter()
         for path, named in self._files:
             if self._split:
                 counts.update(self._split_of(row) for row in _read(path, [self._split]))
             else:
                 counts[named or "train"] += _opened(path).metadata.num_rows
-        if "train" not in counts and len(counts) == 1:
-            # The only files that there are: for training, whatever their names say.
-            self._files = [(path, "train") for path, _ in self._files]
-            self._split = None
-            counts = collections.Counter(train=counts.total())
-        return {split: counts[split] for split in ("train", "validation", "test") if counts[split]}
+        return counts
 
     def _picture(self, value: Any, folder: Path) -> bytes | Path | Rejected:
         name = value

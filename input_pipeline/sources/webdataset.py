@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import functools
 import json
 import tarfile
 from collections.abc import Callable, Iterator
@@ -25,8 +26,9 @@ from input_pipeline.readers import rows as kinds
 from input_pipeline.readers import shard_files, text_files
 from input_pipeline.readers.caption_groups import CaptionGroups
 from input_pipeline.readers.file_names import SUFFIXES
-from input_pipeline.sources.base import Example
+from input_pipeline.sources.base import Example, OneFile
 
+KEYS_ARE_PLACES = False
 _TEXTS = (".txt", ".caption", ".json")
 _MAX_TEXT_BYTES = 1 << 20
 
@@ -46,10 +48,35 @@ def open_source(args: argparse.Namespace) -> WebdatasetSource:
     Raises:
       UserError: a file is missing or is no tar, or none has an image.
     """
+    found = files(args)
+    source = WebdatasetSource([(path, split or "train") for path, split in found])
+    if not source.splits():
+        raise UserError(
+            f"{found[0][0]}: no image in {len(found)} files; members like 0001.jpg and "
+            "0001.txt are expected"
+        )
+    return source
+
+
+def files(args: argparse.Namespace) -> list[tuple[Path, str]]:
+    """Returns the files that the flags name, each with the split that its name says, or "".
+
+    Raises:
+      UserError: none is there.
+    """
     given = args.files or getattr(args, "images", None)
     if not given:
         raise UserError('--source=webdataset needs --files="shards/{00000..00099}.tar"')
-    return WebdatasetSource(shard_files.find(given, (".tar", ".tar.gz", ".tgz")))
+    found = shard_files.find(given, (".tar", ".tar.gz", ".tgz"))
+    named = {split for _, split in found if split}
+    if len(named) == 1 and "train" not in named and all(split for _, split in found):
+        return [(path, "") for path, _ in found]  # one split, and it is another: for training
+    return found
+
+
+def open_file(args: argparse.Namespace, one: OneFile) -> WebdatasetSource:
+    """Returns the source of one file; its captions are not gathered before they are asked for."""
+    return WebdatasetSource([(one.path, one.split or "train")], one.number)
 
 
 class WebdatasetSource:
@@ -64,27 +91,30 @@ class WebdatasetSource:
     name = "webdataset"
     vocabulary = None
 
-    def __init__(self, files: list[tuple[Path, str]]) -> None:
-        named = {split for _, split in files if split}
-        if "train" not in named and "" not in {split for _, split in files}:
-            files = [(path, "") for path, _ in files] if len(named) == 1 else files
-        self._files = [(path, split or "train") for path, split in files]
+    def __init__(self, files: list[tuple[Path, str]], number: int | None = None) -> None:
+        """Reads nothing yet.
+
+        Args:
+          files: (path, split).
+          number: files of the whole source.
+        """
+        self._files = files
+        self._number = number or len(files)
         self.bad: list[tuple[str, str]] = []
         self._counts: collections.Counter[str] = collections.Counter()
-        self._groups = CaptionGroups(None, self._gathered())
-        if not self._counts:
-            raise UserError(
-                f"{self._files[0][0]}: no image in {len(files)} files; members like 0001.jpg and "
-                "0001.txt are expected"
-            )
+
+    @functools.cached_property
+    def _groups(self) -> CaptionGroups:
+        return CaptionGroups(None, self._gathered())
 
     def splits(self) -> dict[str, int]:
         """Returns the number of examples of each split; all are for training where none is said."""
+        _ = self._groups
         return dict(self._counts)
 
     def notes(self) -> Iterator[str]:
         """Yields a line for the summary."""
-        yield f"{len(self._files)} tar files"
+        yield f"{self._number} tar files"
 
     def stream(self, split: str) -> Iterator[Example]:
         """Yields the examples of a split, from front to back."""
@@ -95,7 +125,8 @@ class WebdatasetSource:
 
     def captions_by_key(self, split: str) -> Iterator[tuple[str, tuple[str, ...]]]:
         """Yields (key, captions) of the examples of a split; the tars are not read again."""
-        for key, _, captions in self._groups.read(0, self._counts[split], split):
+        groups = self._groups
+        for key, _, captions in groups.read(0, self._counts[split], split):
             yield str(key), tuple(captions)
 
     def _gathered(self) -> Iterator[tuple[str, str, str, str]]:
@@ -132,6 +163,8 @@ def _examples(
                     current, members = key, {}
                 members[suffix] = _bytes(archive, member) if wanted(suffix) else None
                 archive.members = []  # type: ignore[attr-defined]  # or all headers stay in memory
+            if mode == "r:" and not _is_ended(archive):
+                bad.append((path.name, "truncated_archive"))
     except (tarfile.TarError, OSError, EOFError, ValueError, MemoryError) as error:
         if current is None:
             reason = " ".join(str(error).split())[:200]
@@ -140,6 +173,12 @@ def _examples(
         members = {}  # the last is not whole
     if current is not None and members:
         yield current, members
+
+
+def _is_ended(archive: Any) -> bool:
+    """Whether a tar that was read to its end has the zeros that end one."""
+    archive.fileobj.seek(archive.offset)
+    return bool(archive.fileobj.read(tarfile.BLOCKSIZE) == bytes(tarfile.BLOCKSIZE))
 
 
 def _bytes(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:

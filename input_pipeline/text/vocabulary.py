@@ -9,7 +9,7 @@ import functools
 import json
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -201,12 +201,20 @@ def build(captions: Iterable[str], vocab_size: int | None = None) -> Vocabulary:
     Raises:
       UserError: the size is out of range, or the captions hold no word.
     """
+    return of_counts(count_words(captions), vocab_size)
+
+
+def of_counts(counts: Mapping[str, int], vocab_size: int | None = None) -> Vocabulary:
+    """Returns the same of words that are counted already, see `count_words`.
+
+    Raises:
+      UserError: the size is out of range, or there is no word.
+    """
     if vocab_size is not None and not len(SPECIAL_WORDS) < vocab_size <= MAX_WORDS:
         raise UserError(
             f"--vocab_size={vocab_size}: 5 to {MAX_WORDS} are allowed, the four special words "
             "included; 1004 is the report's"
         )
-    counts = _count_words(captions)
     if not counts:
         raise UserError("the train captions hold no word; give captions with words in them")
     # Equal counts in alphabetical order: the same captions give the same codes in any order.
@@ -222,7 +230,8 @@ def _covering(counts: Sequence[int]) -> int:
     return min(max(DEFAULT_VOCAB_SIZE, words + len(SPECIAL_WORDS)), MAX_WORDS)
 
 
-def _count_words(captions: Iterable[str]) -> collections.Counter[str]:
+def count_words(captions: Iterable[str]) -> collections.Counter[str]:
+    """Returns how often each word comes; beyond a million different ones the rarest are lost."""
     counts: collections.Counter[str] = collections.Counter()
     rare = 0
     for caption in captions:

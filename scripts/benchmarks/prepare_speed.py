@@ -2,11 +2,13 @@
 
     python scripts/benchmarks/prepare_speed.py
     python scripts/benchmarks/prepare_speed.py --rows 10000 100000 1000000
+    python scripts/benchmarks/prepare_speed.py --beam_python=.venv-beam/bin/python
 
 Photographs are stood for by smooth noise as JPEG, five captions of twelve words each. Times are
 CPU-seconds of whole processes, so that other work on the machine counts little; the ways take turns
 and the medians of their ratios within a round are given. `--rows` measures instead the peak of the
 memory that a process holds itself (RssAnon of /proc, Linux), for parquet files of so many rows.
+`--beam_python`, of an environment with Apache Beam, measures the same on Beam beside one machine.
 """
 
 from __future__ import annotations
@@ -55,12 +57,18 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--small", type=int, default=10_000, help="images in 100 tars")
     parser.add_argument("--rows", type=int, nargs="*", help="memory, not speed")
+    parser.add_argument("--beam_python", help="Beam instead")
     flags = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         if flags.rows:
             for rows in flags.rows:
                 print(json.dumps(_memory(folder, rows)), flush=True)
+            return
+        if flags.beam_python:
+            for side in flags.sides:
+                row = _beam(folder / f"{side}", flags.images, side, flags.rounds, flags.beam_python)
+                print(json.dumps(row), flush=True)
             return
         for side in flags.sides:
             print(json.dumps(_speeds(folder / f"{side}", flags.images, side, flags.rounds)))
@@ -98,6 +106,33 @@ def _speeds(folder: Path, images: int, side: int, rounds: int) -> dict[str, obje
         ratios = [a / b for a, b in zip(rates[name], rates["alone"], strict=True)]
         row[f"{name} / alone"] = round(statistics.median(ratios), 2)
     return row
+
+
+def _beam(folder: Path, images: int, side: int, rounds: int, python: str) -> dict[str, object]:
+    """Images per CPU-second from tars, all stages counted, start-up taken off; worker-hours."""
+    jpegs = _jpegs(folder / "images", images, side)
+    _tars(folder, jpegs, 4)
+    _tars(folder / "images", jpegs[:4], 1)  # start-up and little else
+    beam = "--beam_options=--runner=DirectRunner --direct_running_mode=in_memory"
+
+    def seconds(files: str, *flags: str) -> float:
+        command = _command(folder, "webdataset", f"--files={files}", *flags)
+        return _cpu_seconds([python, *command[1:]])
+
+    rates: dict[str, list[float]] = {"one machine": [], "Beam": []}
+    for _ in range(rounds):
+        for name, flags in (("one machine", []), ("Beam", [beam])):
+            start = seconds(f"{folder / 'images'}/000.tar", *flags)
+            rates[name].append(images / (seconds(f"{folder}/{{000..003}}.tar", *flags) - start))
+    rate = statistics.median(rates["Beam"])
+    pairs = zip(rates["Beam"], rates["one machine"], strict=True)
+    return {
+        "side": side,
+        "images": images,
+        "images_per_cpu_sec": {n: round(statistics.median(r)) for n, r in rates.items()},
+        "Beam / one machine": round(statistics.median(a / b for a, b in pairs), 2),
+        "core_hours_of_100_million": round(1e8 / rate / 3600),
+    }
 
 
 def _many_small(folder: Path, images: int) -> dict[str, object]:

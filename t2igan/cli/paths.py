@@ -89,7 +89,7 @@ def localized(subcommand: str, words: Sequence[str]) -> Iterator[list[str]]:
     with contextlib.ExitStack() as uploads, _named_by_urls():
         result = []
         for flag, beginning, value in _parts(words):
-            if _BUCKET.search(value) and not _is_kept(subcommand, flag):
+            if _BUCKET.search(value) and not _is_kept(subcommand, flag, words):
                 parts = [
                     _local(subcommand, flag, part.strip(), words, uploads)
                     for part in _COMMA.split(value)
@@ -99,7 +99,9 @@ def localized(subcommand: str, words: Sequence[str]) -> Iterator[list[str]]:
         yield result
 
 
-def _is_kept(subcommand: str, flag: str) -> bool:
+def _is_kept(subcommand: str, flag: str, words: Sequence[str]) -> bool:
+    if subcommand == "prepare" and any(word.startswith("--beam_options") for word in words):
+        return flag != "--word_vectors"  # the workers read and write the rest
     return flag.startswith("--config") or (flag == "--workdir" and subcommand in _OPENED_THEMSELVES)
 
 

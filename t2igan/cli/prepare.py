@@ -57,6 +57,12 @@ def add_flags(parser: argparse.ArgumentParser, words: Sequence[str] = ()) -> Non
     add("--max_images", type=int, help="of each split of the source: to try things out")
     add("--workers", type=int, help="threads (default: one a processor)")
     add("--shard_size", type=int, help="images a shard (default: 2000, fewer if they are large)")
+    add(
+        "--beam_options",
+        metavar="FLAGS",
+        help="do the work on Apache Beam, e.g. --beam_options='--runner=DataflowRunner ...'; paths "
+        "are then of a bucket, or of a file system that all workers share",
+    )
     name = _chosen_source(words)
     if name is not None:
         group = parser.add_argument_group(f"--source={name}")
@@ -77,7 +83,15 @@ def main(args: argparse.Namespace) -> None:
     """Makes the data set and prints what is in it.
 
     Raises:
-      UserError: see `input_pipeline.prepare.build.prepare`.
+      UserError: see `input_pipeline.prepare.build.prepare` and `t2igan.beam.engine.prepare`.
     """
-    options = PrepareOptions.of(vars(args))
-    print(summary(options, prepare(options)))
+    values = dict(vars(args))
+    beam_options = values.pop("beam_options", None)
+    options = PrepareOptions.of(values)
+    if beam_options is None:
+        report = prepare(options)
+    else:
+        from t2igan.beam import engine
+
+        report = engine.prepare(options, beam_options)
+    print(summary(options, report))

@@ -91,6 +91,23 @@ def local(path: str | os.PathLike[str], *, skip: str = "") -> Path:
     return copy / pattern if pattern else copy
 
 
+def listing(url: str) -> tuple[str, list[str], str]:
+    """Returns the folder that a URL names, the names of its files, and the pattern after it.
+
+    Args:
+      url: of a file (whose name below itself is ""), a folder, or a folder with a pattern.
+
+    Raises:
+      UserError: nothing is there, or the bucket cannot be read.
+    """
+    folder, pattern = _without_pattern(url)
+    found = _wanted(transfer.list_files(folder), "", pattern)
+    if not found:
+        client.require_bucket(folder)
+        raise UserError(f"{url}: there is nothing")
+    return folder, sorted(found), pattern
+
+
 def join(folder: str, name: str) -> str:
     """Returns the path of a file in a folder, or the URL of one below a URL."""
     return f"{folder.rstrip('/')}/{name}"

@@ -1,0 +1,1 @@
+"""`prepare` on Apache Beam: the same data set, made by several machines."""
