@@ -242,6 +242,13 @@ FIELDS = {
         "the images of a batch (batch norm, minibatch stddev, contrastive terms) sees one part",
         since="0.2",
     ),
+    "train.remat": Field(
+        False,
+        "compute activations again in the backward pass, all but those of convolutions and matrix "
+        "products, to need less memory on GPUs and TPUs",
+        resume=True,
+        since="0.2",
+    ),
     "train.sync_batch_norm": Field(True, "batch norm over all devices, not over each one's share"),
     "train.log_every": _positive(50, "steps between lines of metrics.jsonl", resume=True),
     "train.sample_every": _not_negative(

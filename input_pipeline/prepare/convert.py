@@ -6,7 +6,7 @@ import collections
 import concurrent.futures
 import dataclasses
 import itertools
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Generator, Iterable, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -146,7 +146,7 @@ def convert(
     conversion: Conversion,
     *,
     workers: int,
-) -> Iterator[list[Converted | Rejection]]:
+) -> Generator[list[Converted | Rejection]]:
     """Returns records and refusals of a split, some at a time, in the source's order.
 
     Memory is bounded by the number of workers: they are a few tasks ahead at most.
@@ -209,7 +209,7 @@ def task_size(image_size: int) -> int:
 
 def in_order(
     function: Callable[[Task], Result], tasks: Iterable[Task], workers: int
-) -> Iterator[Result]:
+) -> Generator[Result]:
     """`map(function, tasks)` by threads that are a bounded number of tasks ahead.
 
     One worker is this thread: two would only wait for each other.

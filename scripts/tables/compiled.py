@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,6 +29,7 @@ PAGE, ROWS = ROOT / "docs/launch.md", ROOT / "docs/results/compiled.jsonl"
 START, END = "<!-- compiled: start -->", "<!-- compiled: end -->"
 HEAD = (
     "config",
+    "pixels",
     "devices",
     "images a chip",
     "dtype",
@@ -37,7 +39,7 @@ HEAD = (
     "images/s, estimate",
     "chip-hours a million images, estimate",
 )
-_KEY = ("config", "topology", "share", "dtype")
+_KEY = ("config", "image_size", "topology", "share", "dtype")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -69,6 +71,7 @@ def compiled_row(
     Raises:
       UserError: no topology is given, or see `compile_report.compile_step`; or it does not fit.
     """
+    os.environ.setdefault("JAX_PLATFORMS", "cpu")  # no accelerator is looked for
     from t2igan.config import override
     from t2igan.runtime import topologies
     from t2igan.training.estimates.compile_report import compile_step
@@ -82,8 +85,10 @@ def compiled_row(
     if step is None or not step.fits:
         raise UserError(f"{config_file} with {share} images a chip does not fit {topology}")
     seconds = sorted((step.expected_seconds, step.roofline_seconds))
+    changed = [flag.removeprefix("--config.") for flag in flags if "data.dir" not in flag]
     return {
-        "config": Path(config_file).stem,
+        "config": " ".join([Path(config_file).stem, *changed]),
+        "image_size": step.image_size,
         "topology": str(topology),
         "share": share,
         "dtype": config.train.compute_dtype,
@@ -116,6 +121,7 @@ def _cells(row: dict[str, Any]) -> list[str]:
     hours = [row["chips"] * 1e6 / rate / 3600 for rate in (high, low)]
     return [
         row["config"],
+        str(row["image_size"]),
         row["topology"],
         str(row["share"]),
         row["dtype"],

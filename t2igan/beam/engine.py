@@ -330,7 +330,7 @@ class Beam:
 class _Gathered:
     """What the files of a source hold together, for the decisions before images are read."""
 
-    vocabulary = None
+    vocabulary: Vocabulary | None = None
 
     def __init__(self, name: str, looks: Sequence[units.Look], order: Sequence[str]) -> None:
         self.name = name

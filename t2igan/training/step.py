@@ -81,15 +81,28 @@ def _gradients(
         network = Network(recipe.generator, variables, train=True)
         return recipe.generate(network, seen, noise), network.stats
 
-    generated, pull_back, g_stats = jax.vjp(generate, state.g_params, has_aux=True)
+    maybe_remat = _remat if config.train.remat else lambda function: function
+    generated, pull_back, g_stats = jax.vjp(maybe_remat(generate), state.g_params, has_aux=True)
     losses = _Losses(recipe, state, seen, config)
-    (d_loss, (d_metrics, d_stats)), d_grads = jax.value_and_grad(losses.d, has_aux=True)(
-        state.d_params, generated
-    )
-    (g_loss, g_metrics), g_cotangent = jax.value_and_grad(losses.g, has_aux=True)(generated)
+    d_value_and_grad = jax.value_and_grad(maybe_remat(losses.d), has_aux=True)
+    (d_loss, (d_metrics, d_stats)), d_grads = d_value_and_grad(state.d_params, generated)
+    g_value_and_grad = jax.value_and_grad(maybe_remat(losses.g), has_aux=True)
+    (g_loss, g_metrics), g_cotangent = g_value_and_grad(generated)
     (g_grads,) = pull_back(g_cotangent)
     metrics = {"loss/d": d_loss, "loss/g": g_loss} | d_metrics | g_metrics
     return g_grads, d_grads, g_stats, d_stats, metrics
+
+
+def _remat(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns a function that keeps for its gradient what convolutions and products return alone.
+
+    What is between them (norms, activations, modulation, enlarging) is cheap and computed again.
+    """
+
+    def is_kept(primitive: Any, *_: Any, **__: Any) -> bool:
+        return primitive.name in ("conv_general_dilated", "dot_general")
+
+    return jax.checkpoint(function, policy=is_kept)
 
 
 def _mean_over_parts(

@@ -26,6 +26,11 @@ _LARGEST = 4  # values of the program to show
 _USABLE = 0.95  # of a GPU's memory: its driver and libraries hold some; a TPU's compiler counts
 
 
+# Triton's tiles for small products are chosen by trying them on the card; without one the compiler
+# finds none for some. With the card such products go to cuBLAS too.
+_OPTIONS = {"cuda": {"xla_gpu_enable_triton_gemm": False}}
+
+
 @dataclasses.dataclass(frozen=True)
 class CompiledStep:
     """What the compiler says of a train step on one chip.
@@ -33,6 +38,7 @@ class CompiledStep:
     Attributes:
       topology: that it was compiled for.
       batch_size: images a step over all chips.
+      image_size: S, pixels.
       memory: bytes by part: of the state, "batch" and "temporaries".
       peak: bytes in all.
       largest: (bytes, operation) of the largest values computed, largest first.
@@ -45,6 +51,7 @@ class CompiledStep:
 
     topology: Topology
     batch_size: int
+    image_size: int
     memory: dict[str, int]
     peak: int
     largest: list[tuple[int, str]]
@@ -133,7 +140,7 @@ def compile_step(config: ConfigDict, topology: Topology) -> CompiledStep | None:
     with topologies.compiling_for(topology.chip.platform):
         flops = count_flops(step, state, batch)
         try:
-            compiled = step.lower(state, batch).compile()
+            compiled = step.lower(state, batch).compile(_OPTIONS.get(topology.chip.platform))
         except jax.errors.JaxRuntimeError as error:
             if "RESOURCE_EXHAUSTED" in str(error):
                 return None
@@ -165,6 +172,7 @@ def _analyzed(
     return CompiledStep(
         topology=topology,
         batch_size=experiment.config.train.batch_size,
+        image_size=experiment.recipe.image_size,
         memory=_state_parts(experiment, usage.argument_size_in_bytes)
         | {"temporaries": usage.temp_size_in_bytes},
         peak=held + usage.temp_size_in_bytes,

@@ -61,6 +61,33 @@ def test_a_step_in_parts_needs_less_memory(config):
     assert _memory(config) < 0.6 * whole
 
 
+@pytest.mark.parametrize("recipe", ["stackgan", "dfgan"])
+def test_activations_computed_again_change_nothing(config, recipe):
+    config.recipe = recipe
+    config.train.batch_size = 8
+    config.optimizer.eps = 1e-2
+    config.loss.r1_weight = 1.0  # a gradient of a gradient
+    plain, metrics = _one_step(config)
+    config.train.remat = True
+    again, again_metrics = _one_step(config)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), plain, again)
+    for name, value in metrics.items():
+        np.testing.assert_allclose(value, again_metrics[name], rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+def test_the_backward_pass_computes_activations_again(config):
+    config.train.batch_size = 8
+    barriers = []  # between the first computation and the second
+    for remat in (False, True):
+        config.train.remat = remat
+        experiment = open_experiment(config, 1)
+        with experiment.stream() as stream:
+            batch = {name: jax.numpy.asarray(rows) for name, rows in next(stream).items()}
+        text = experiment.train_step().lower(experiment.state_shapes(), batch).as_text()
+        barriers.append(text.count("optimization_barrier"))
+    assert barriers[0] < barriers[1]
+
+
 @pytest.mark.parametrize(
     ("batch", "parts", "weight", "told"),
     [(8, 3, 0.0, "accumulate_steps=3 does not divide the 8 images"), (8, 8, 1.0, "pairs")],

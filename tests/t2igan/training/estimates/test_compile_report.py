@@ -17,6 +17,7 @@ def step(**changed):
     fields = {
         "topology": topologies.parse("v5e:2x2"),
         "batch_size": 400,
+        "image_size": 64,
         "memory": {"generator": 40_000_000, "temporaries": 900_000_000},
         "peak": 1_000_000_000,
         "largest": [(134_000_000, "Conv_3/stack")],
