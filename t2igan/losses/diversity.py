@@ -12,38 +12,32 @@ and the distance within the batch are this project's.
 
 from __future__ import annotations
 
-import math
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 
-def pairs(rows: int, group: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def pairs(rows: int) -> tuple[np.ndarray, np.ndarray]:
     """Returns int [n] and int [n]: rows of a batch whose images are two of one caption.
 
-    Both have the caption of the first. A pair is never within one group of `group` rows: there a
-    minibatch standard deviation would tell it from the different captions of real images, and
-    with it the discriminator, whatever the images look like.
+    They are neighbors, 0 and 1, 2 and 3, ..., both with the caption of the first, so that they lie
+    in one group of a minibatch standard deviation. Among real images a group has different captions
+    alone: the discriminator asks that the two differ, and that is a good part of the diversity
+    (docs/ablations.md).
 
     Args:
-      rows: a replica's images. A row that finds no partner is in neither array.
-      group: `model.mbstd_group_size`; with it each group's captions are those of the next group.
-        Where a replica has less than two groups, their greatest common divisor is the group.
+      rows: a replica's images. With an odd number the last finds no partner, and is in neither.
     """
-    stride = math.gcd(group or 1, rows // 2) or 1
-    place = np.arange(rows // (2 * stride) * (2 * stride))
-    first = place[place // stride % 2 == 0]
-    return first, first + stride
+    first = np.arange(0, rows - 1, 2)
+    return first, first + 1
 
 
-def pair_distance(features: jax.Array, axis: str, group: int = 0) -> jax.Array:
+def pair_distance(features: jax.Array, axis: str) -> jax.Array:
     """Returns float32 [n]: how far the images of each pair are apart.
 
     Args:
       features: [b, ...] of this replica's images, see `pairs`.
       axis: name of the replicas' axis.
-      group: as in `pairs`.
 
     Returns:
       Root mean square distances, as shares of that between two images of the whole batch. The
@@ -56,14 +50,12 @@ def pair_distance(features: jax.Array, axis: str, group: int = 0) -> jax.Array:
     variance = jax.lax.pmean(jnp.mean(jnp.square(flat - mean)), axis)
     whole = jax.lax.stop_gradient(jnp.sqrt(2.0 * variance + 1e-8))
     # The small number gives equal images a gradient that is finite.
-    first, second = pairs(flat.shape[0], group)
+    first, second = pairs(flat.shape[0])
     apart = jnp.sqrt(jnp.mean(jnp.square(flat[first] - flat[second]), axis=-1) + 1e-8)
     return apart / whole
 
 
-def diversity(
-    features: jax.Array, target: float, axis: str, group: int = 0
-) -> tuple[jax.Array, jax.Array]:
+def diversity(features: jax.Array, target: float, axis: str) -> tuple[jax.Array, jax.Array]:
     """Returns the hinge loss mean(max(0, target - d)) of the pairs' distances d, and their mean.
 
     Args:
@@ -71,7 +63,6 @@ def diversity(
       target: share of the distance between two images of the batch from which a pair costs
         nothing; 1: as far apart as images of different captions.
       axis: name of the replicas' axis.
-      group: as in `pairs`.
     """
-    distance = pair_distance(features, axis, group)
+    distance = pair_distance(features, axis)
     return jnp.mean(jax.nn.relu(target - distance)), jnp.mean(distance)

@@ -96,7 +96,6 @@ class Recipe(abc.ABC):
       diversity_weight: of the diversity loss; where it is not 0, two generated images after
         another are of one caption, the first one's.
       diversity_target: of that loss, see `losses.diversity`.
-      mbstd_group_size: of the discriminator's minibatch standard deviation: pairs are not within.
       text_inputs: what of a caption the networks read: "codes", and "sentence" or not.
       extra_negatives: captions a step over all replicas of `Batch.extra_negatives`.
       d_warmup_steps: first steps of a run, in which `d_warmup_loss` alone is learned.
@@ -111,7 +110,6 @@ class Recipe(abc.ABC):
     penalty_form: str = "exact"
     diversity_weight: float = 0.0
     diversity_target: float = 0.75
-    mbstd_group_size: int = 0
     text_inputs: tuple[str, ...] = ("codes",)
     extra_negatives: int = 0
     d_warmup_steps: int = 0
@@ -159,15 +157,11 @@ class Recipe(abc.ABC):
 
         def paired(rows: jax.Array) -> jax.Array:
             source = np.arange(rows.shape[0])
-            first, second = self.pairs(rows.shape[0])
+            first, second = pairs(rows.shape[0])
             source[second] = first
             return rows[source]
 
         return jax.tree.map(paired, x)
-
-    def pairs(self, rows: int) -> tuple[np.ndarray, np.ndarray]:
-        """Returns which rows' images are two of one caption, see `losses.diversity.pairs`."""
-        return pairs(rows, self.mbstd_group_size)
 
     def with_diversity(
         self, loss: jax.Array, metrics: Metrics, features: Any
@@ -191,7 +185,7 @@ class Recipe(abc.ABC):
                 "loss.diversity_weight compares two images of a caption, and each device has one "
                 "image: raise train.batch_size or set loss.diversity_weight=0"
             )
-        term, distance = diversity(last, self.diversity_target, AXIS, self.mbstd_group_size)
+        term, distance = diversity(last, self.diversity_target, AXIS)
         parts = {"loss/diversity": term, "diversity/pairs": distance}
         return loss + self.diversity_weight * term, metrics | parts
 
@@ -253,6 +247,4 @@ def shared_options(config: Any) -> dict[str, Any]:
         "penalty_form": config.loss.penalty_form,
         "diversity_weight": config.loss.diversity_weight,
         "diversity_target": config.loss.diversity_target,
-        # Runs from before the diversity loss may lack the field.
-        "mbstd_group_size": config.model.mbstd_group_size if config.loss.diversity_weight else 0,
     }

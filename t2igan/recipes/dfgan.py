@@ -19,6 +19,7 @@ import jax.numpy as jnp
 
 from t2igan.losses import adversarial as losses
 from t2igan.losses import gradient_penalties
+from t2igan.losses.diversity import pairs
 from t2igan.models.dfgan import Discriminator, Generator
 from t2igan.models.text_encoders import text_inputs
 from t2igan.recipes.base import (
@@ -105,7 +106,7 @@ class DFGAN(Recipe):
         """
         if not self.diversity_weight:
             return self._contrastive(discriminator, features, text, batch, "g")
-        first, second = self.pairs(text.shape[0])
+        first, second = pairs(text.shape[0])
         halves = [
             self._contrastive(
                 discriminator,

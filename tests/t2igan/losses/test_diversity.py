@@ -63,21 +63,13 @@ def test_equal_images_have_a_finite_gradient_and_an_odd_one_out_costs_nothing():
 
 
 @pytest.mark.parametrize(
-    ("rows", "group", "expected"),
-    [
-        (8, 0, [[0, 2, 4, 6], [1, 3, 5, 7]]),
-        (16, 4, [[0, 1, 2, 3, 8, 9, 10, 11], [4, 5, 6, 7, 12, 13, 14, 15]]),
-        (8, 2, [[0, 1, 4, 5], [2, 3, 6, 7]]),
-        (4, 4, [[0, 1], [2, 3]]),  # one group holds them all
-        (7, 3, [[0, 1, 2], [3, 4, 5]]),
-        (1, 0, [[], []]),
-    ],
+    ("rows", "expected"), [(8, [[0, 2, 4, 6], [1, 3, 5, 7]]), (7, [[0, 2, 4], [1, 3, 5]])]
 )
-def test_a_pair_lies_in_two_groups(rows, group, expected):
-    np.testing.assert_array_equal(pairs(rows, group), expected)
+def test_a_pair_are_neighbors(rows, expected):
+    np.testing.assert_array_equal(pairs(rows), expected)
 
 
 def test_pairs_are_the_same_on_any_number_of_devices():
-    whole = np.stack(pairs(32, 4), axis=1)
-    parts = [np.stack(pairs(8, 4), axis=1) + 8 * device for device in range(4)]
+    whole = np.stack(pairs(32), axis=1)
+    parts = [np.stack(pairs(8), axis=1) + 8 * device for device in range(4)]
     np.testing.assert_array_equal(whole, np.concatenate(parts))
