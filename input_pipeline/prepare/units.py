@@ -13,7 +13,6 @@ import contextlib
 import dataclasses
 import io
 import itertools
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,8 +27,6 @@ from input_pipeline.prepare.splits import Split, SplitAssignment
 from input_pipeline.prepare.write import KEYS, Counts, SeenKeys, write_outcome
 from input_pipeline.sources.base import Example, OneFile, Source
 from input_pipeline.text.vocabulary import count_words
-
-RESULT = "result.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,7 +122,7 @@ def convert_unit(
     shard_size: int,
     folder: Path,
 ) -> dict[str, Any]:
-    """Returns what a unit gave after writing its records, its keys and that itself into `folder`.
+    """Returns what a unit gave after writing its records and its keys into `folder`.
 
     Args:
       source: that holds the unit: all of it, or the unit's file.
@@ -152,7 +149,7 @@ def convert_unit(
         for writer in writers.values():
             writer.finish()
     keys.finish()
-    result = {
+    return {
         "files": {
             name: {
                 shard_name(name, index, len(writer.lengths)): length
@@ -163,8 +160,6 @@ def convert_unit(
         "counts": counts.to_json(),
         "refusals": refusals.getvalue()[header:],
     }
-    (folder / RESULT).write_text(json.dumps(result), encoding="utf-8")
-    return result
 
 
 class Window:

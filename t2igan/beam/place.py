@@ -45,8 +45,9 @@ class Place:
                 transfer.upload(folder, [name], root)
                 continue
             Path(root).mkdir(parents=True, exist_ok=True)
-            # Two attempts at one piece of work may end at once.
-            handle, partial = tempfile.mkstemp(prefix=".partial-", dir=root)
+            # Two attempts at one piece of work may end at once; a killed one leaves nothing in a
+            # folder whose files are all taken for the data set's.
+            handle, partial = tempfile.mkstemp(prefix=".partial-", dir=Path(root).parent)
             os.close(handle)
             shutil.copyfile(folder / name, partial)
             os.chmod(partial, 0o644)
