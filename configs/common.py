@@ -320,7 +320,14 @@ FIELDS = {
     "evaluate.num": _not_negative(
         0, "images to generate; 0 = one of each image of the split", resume=True
     ),
-    "evaluate.features": Field("lite0", "feature network: lite0 or inception", resume=True),
+    "evaluate.features": Field(
+        "lite0", "feature network: lite0, inception, dinov2_vitl14, ...", resume=True
+    ),
+    "evaluate.weights": Field(
+        "",
+        "safetensors files of DINOv2 and CLIP, comma-separated; FILE@SHA256 pins",
+        resume=True,
+    ),
     "evaluate.matcher": Field(
         "", "file of `t2igan train_matcher`, for metrics that read captions", resume=True
     ),

@@ -1,8 +1,9 @@
 """Encoders of whole sentences: named on the command line, known again where a run is used.
 
-`minilm` is built in (`minilm.py`). Any other is a callable of the user's, named `module:attribute`,
-that takes a list of texts and returns an array [n, E]; it may say its `name`, and what weights it
-has, as a SHA-256 or a version in `sha256`.
+`minilm` is built in (`minilm.py`). `clip:FILE` and `t5:FILE` are networks whose weights the user
+has. Any other is a callable of the user's, named `module:attribute`, that takes a list of texts and
+returns an array [n, E]; it may say its `name`, and what weights it has, as a SHA-256 or a version
+in `sha256`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,10 @@ import numpy as np
 from input_pipeline.errors import UserError
 
 MINILM = "minilm"
+# Encoders of a file, `KIND:FILE`. They run in JAX, which this package does without, and are found
+# as a user's own are: by the name of their module.
+_IN_JAX = "t2igan.backbones.text_encoders:load"
+OF_A_FILE = {"clip": _IN_JAX, "t5": _IN_JAX}
 MAX_DIM = 1 << 16
 # Two bytes a number: a unit vector's are off by a part in 2,000, far less than two captions differ.
 SENTENCE_DTYPE = np.dtype("<f2")
@@ -147,7 +152,8 @@ def open_encoder(name: str) -> SentenceEncoder:
     """Returns the encoder of a name.
 
     Args:
-      name: `minilm`, or `module:attribute`, looked for in the working folder too.
+      name: `minilm`, `clip:FILE`, `t5:FILE`, or `module:attribute`, looked for in the working
+        folder too.
 
     Raises:
       UserError: there is none, it is not installed, or it does not encode.
@@ -156,10 +162,16 @@ def open_encoder(name: str) -> SentenceEncoder:
         from input_pipeline.text import minilm
 
         return SentenceEncoder(minilm.load(), MINILM)
+    kind, _, file = name.partition(":")
+    if kind in OF_A_FILE:
+        if not file:
+            raise UserError(f"--sentence_encoder={name}: give its safetensors file, {kind}:FILE")
+        return SentenceEncoder(_imported(OF_A_FILE[kind])(kind, file), kind)
     if not re.fullmatch(_MODULE, name):
         raise UserError(
-            f"--sentence_encoder={name}: {MINILM} is allowed, or module:attribute, a callable of "
-            "yours that takes a list of texts and returns an array [n, E]"
+            f"--sentence_encoder={name}: {MINILM}, clip:FILE and t5:FILE are allowed, or "
+            "module:attribute, a callable of yours that takes a list of texts and returns an array "
+            "[n, E]"
         )
     return SentenceEncoder(_imported(name), name)
 
@@ -178,8 +190,8 @@ def open_known(learned: Identity, given: str | Encode | None = None) -> Sentence
     if given is None and learned.name != MINILM:
         raise UserError(
             f"the run reads sentence embeddings by {learned}, which is not built in: add "
-            "--sentence_encoder=module:attribute, or in Python t2igan.load(RUN, sentence_encoder="
-            "...)"
+            "--sentence_encoder=clip:FILE, t5:FILE or module:attribute, or in Python t2igan.load("
+            "RUN, sentence_encoder=...)"
         )
     named = given is None or isinstance(given, str)
     found = open_encoder(given or MINILM) if named else SentenceEncoder(given, learned.name)

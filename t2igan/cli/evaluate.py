@@ -31,7 +31,15 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         help="names, or my_pkg.metric of your own, comma-separated (default: the run's "
         "config.evaluate, or frechet,kid,prdc); see below",
     )
-    how.add_argument("--features", help="lite0 or inception (default: the run's, or lite0)")
+    how.add_argument(
+        "--features",
+        help="lite0, inception, dinov2_vitb14, dinov2_vitl14, clip_vitl14_336, ... (default: the "
+        "run's, or lite0)",
+    )
+    how.add_argument(
+        "--weights",
+        help="safetensors files of DINOv2 and CLIP, comma-separated; FILE@SHA256 pins one",
+    )
     how.add_argument("--inception_weights", help="file of the 2015 Inception weights")
     how.add_argument("--matcher", help="file that `t2igan train_matcher` made")
     how.add_argument("--num", type=int, default=0, help="images to generate (default: the split's)")

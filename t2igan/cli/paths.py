@@ -102,6 +102,8 @@ def localized(subcommand: str, words: Sequence[str]) -> Iterator[list[str]]:
 def _is_kept(subcommand: str, flag: str, words: Sequence[str]) -> bool:
     if subcommand == "prepare" and any(word.startswith("--beam_options") for word in words):
         return flag != "--word_vectors"  # the workers read and write the rest
+    if flag == "--weights":
+        return True  # of several files, each of which may have a pin
     return flag.startswith("--config") or (flag == "--workdir" and subcommand in _OPENED_THEMSELVES)
 
 

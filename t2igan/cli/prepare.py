@@ -43,8 +43,9 @@ def add_flags(parser: argparse.ArgumentParser, words: Sequence[str] = ()) -> Non
     add(
         "--sentence_encoder",
         metavar="NAME",
-        help="store an embedding of each caption: minilm, or your own module:attribute, a callable "
-        "from a list of texts to an array [n, E]",
+        help="store an embedding of each caption: minilm; clip:FILE or t5:FILE, a safetensors file "
+        "with tokenizer.json beside it; or your own module:attribute, a callable from a list of "
+        "texts to an array [n, E]",
     )
     add("--validation_fraction", type=float, help="part of train (default 0.15)")
     add("--test_fraction", type=float, help="part of train (default 0)")

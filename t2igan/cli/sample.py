@@ -57,8 +57,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--sentence_encoder",
-        metavar="MODULE:ATTRIBUTE",
-        help="for a run that was trained with a sentence encoder of your own",
+        metavar="NAME",
+        help="for a run that was trained with another than minilm: clip:FILE, t5:FILE, "
+        "module:attribute",
     )
     parser.add_argument("--step", default="latest", help="checkpoint: a step, latest or best")
     parser.add_argument(

@@ -22,6 +22,12 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     add("--pretrained", metavar="NAME", help="instead of a run: a model of the package's, shapes")
     add("--step", default="latest", help="checkpoint: a step, latest or best")
     add(
+        "--sentence_encoder",
+        metavar="NAME",
+        help="for a run that was trained with another than minilm: clip:FILE, t5:FILE, "
+        "module:attribute",
+    )
+    add(
         "--host",
         default="127.0.0.1",
         help="address to listen on (default 127.0.0.1: this machine alone; 0.0.0.0: every network)",
@@ -61,10 +67,12 @@ def main(args: argparse.Namespace) -> None:
     from t2igan.sampling import run as sampling
 
     if args.pretrained:
+        if args.sentence_encoder:
+            raise UserError("--sentence_encoder is of a run: leave out --pretrained")
         run = sampling.load_pretrained(args.pretrained)
     else:
         step = int(args.step) if args.step.isdigit() else args.step
-        run = sampling.load(args.workdir, step)
+        run = sampling.load(args.workdir, step, args.sentence_encoder)
     family = socket.AF_INET6 if ":" in args.host else socket.AF_INET
     listening = socket.socket(family)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -16,6 +16,7 @@ from t2igan.metrics.engine.build import make_context
 from t2igan.metrics.engine.context import Context
 from t2igan.metrics.engine.image_folder import of_folder
 from t2igan.metrics.engine.result import Result
+from t2igan.metrics.features import network as feature_network
 from t2igan.metrics.matcher import model as matchers
 from t2igan.runtime import paths
 from t2igan.sampling import run as sampling
@@ -149,7 +150,8 @@ def _context(
         split=split,
         num=options.num,
         network=options.features or "lite0",
-        weights={"inception": _staged(options.inception_weights)},
+        weights=feature_network.identified(feature_network.listed(options.weights))
+        | {"inception": _staged(options.inception_weights)},
         matcher=matcher,
         seed=options.seed,
         resamples=options.resamples,

@@ -27,7 +27,8 @@ class EvaluationOptions:
       metrics: comma-separated names.
       dataset: prepared data set; the runs' own by default.
       split: of the data set; the runs' test split by default.
-      features: feature network, lite0 or inception.
+      features: feature network: lite0, inception, dinov2_vitl14, ...
+      weights: comma-separated safetensors files of DINOv2 and CLIP, each FILE or FILE@SHA256.
       inception_weights: file of the 2015 Inception weights.
       matcher: file that `t2igan train_matcher` wrote.
       num: images to generate; 0 for one of each image of the split.
@@ -46,6 +47,7 @@ class EvaluationOptions:
     dataset: str | None = None
     split: str | None = None
     features: str | None = None
+    weights: str | None = None
     inception_weights: str | None = None
     matcher: str | None = None
     num: int = 0
@@ -76,7 +78,7 @@ class EvaluationOptions:
     def _defaults(self) -> dict[str, Any]:
         config = read_config(self.workdirs[0]) if self.workdirs else None
         own = dict(config.get("evaluate") or {}) if config is not None else {}
-        defaults = {"metrics": DEFAULT_METRICS, "features": "lite0", "matcher": ""}
+        defaults = {"metrics": DEFAULT_METRICS, "features": "lite0", "matcher": "", "weights": ""}
         return {
             name: own.get(name) or default
             for name, default in defaults.items()

@@ -47,7 +47,7 @@ def load(
         hf://USER/NAME.
       step: of the checkpoint, "latest", or "best", see `config.checkpoint.best_metric`.
       sentence_encoder: for a run that reads sentence embeddings by another encoder than `minilm`:
-        that encoder, or its `module:attribute`.
+        that encoder, or its name: clip:FILE, t5:FILE, module:attribute.
 
     Raises:
       UserError: no run there, no such checkpoint, or a damaged one.

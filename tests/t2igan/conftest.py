@@ -22,6 +22,10 @@ from t2igan.metrics.features import network as feature_network
 from t2igan.training.experiment import open_experiment
 from t2igan.workdir.checkpoints import Checkpoints, restore_item
 
+from .made_up_weights import clip_b32, clip_l336, t5_file
+
+__all__ = ["clip_b32", "clip_l336", "t5_file"]  # fixtures
+
 WORDS = ("a", "small", "large", "red", "blue", "star", "circle", "on", "the", "left")
 LENGTH = 8
 

@@ -64,6 +64,7 @@ class Context:
     progress: bool = False
     store: RowStore = dataclasses.field(default_factory=RowStore)
     _references: dict[str, dict[str, Estimate]] = dataclasses.field(default_factory=dict)
+    _made: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
     _wanted: set[str] = dataclasses.field(default_factory=set)
 
     def want(self, readers: Iterable[str]) -> None:
@@ -138,6 +139,12 @@ class Context:
         if name not in self._references:
             self._references[name] = make()
         return self._references[name]
+
+    def once(self, name: str, make: Callable[[], np.ndarray]) -> np.ndarray:
+        """Returns an array that no model changes, e.g. of the captions, made once."""
+        if name not in self._made:
+            self._made[name] = make()
+        return self._made[name]
 
     def provenance(self, reader: str | None, *others: str, **more: Any) -> dict[str, Any]:
         """Returns everything that a result on fakes and the `others` depends on."""

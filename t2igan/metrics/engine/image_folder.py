@@ -76,7 +76,13 @@ def of_folder(
         "resized": f"bicubic to {pixels.shape[1]} where of another size",
     }
     return ImageSet(
-        "fake", len(names), lambda rows: np.asarray(pixels[rows]), codes, partners, about
+        "fake",
+        len(names),
+        lambda rows: np.asarray(pixels[rows]),
+        codes,
+        partners,
+        about,
+        texts=(lambda rows: [texts[row] for row in rows.tolist()]) if all(texts) else None,
     )
 
 

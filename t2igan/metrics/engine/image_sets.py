@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from input_pipeline.dataset.open import Dataset
+from input_pipeline.errors import UserError
 from input_pipeline.stream.order import drawn_captions
 from input_pipeline.stream.train import drawn_text
 
@@ -31,6 +32,7 @@ class ImageSet:
       at: int [B] indices -> uint8 [B, S, S, 3] images.
       codes: int32 [count, L] a caption of each image, or None.
       sentences: int [B] indices -> float16 [B, E] embeddings of those captions, or None.
+      texts: int [B] indices -> those captions as they were written, or None.
       partners: [count] the real image that the caption belongs to, as an index into the split.
       about: for the provenance, e.g. the split.
     """
@@ -42,6 +44,7 @@ class ImageSet:
     partners: Any = None
     about: dict[str, Any] = dataclasses.field(default_factory=dict)
     sentences: Callable[[np.ndarray], np.ndarray] | None = None
+    texts: Callable[[np.ndarray], list[str]] | None = None
 
     def text(self, rows: np.ndarray) -> Text:
         """Returns the captions of some images, as a model takes them."""
@@ -85,8 +88,17 @@ def of_split(dataset: Dataset, split: str, name: str, num: int = 0, seed: int = 
         def sentences(rows: np.ndarray) -> np.ndarray:  # read when drawn for: not held in memory
             return drawn_text(with_sentences.__getitems__(indices[rows]), which[rows])["sentence"]
 
+    def texts(rows: np.ndarray) -> list[str]:
+        written = source.written(indices[rows])
+        if not all(written):
+            raise UserError(
+                f"{dataset.path} holds captions as codes alone: prepare it again to keep them as "
+                "they were written"
+            )
+        return [lines[k] for lines, k in zip(written, which[rows].tolist(), strict=True)]
+
     about = {"split": split, "captions": f"one of each image, drawn with seed {seed}"}
-    return ImageSet(name, len(indices), at, codes, indices, about, sentences)
+    return ImageSet(name, len(indices), at, codes, indices, about, sentences, texts)
 
 
 def _draw(count: int, num: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -13,8 +13,20 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from input_pipeline.errors import UserError
+from input_pipeline.images.decode import resize
+from t2igan.backbones import clip, dinov2
+from t2igan.backbones.weight_files import WeightFile
 
-NETWORKS = ("lite0", "inception")
+OWN_WEIGHTS = (  # of files that the user has
+    "dinov2_vits14",
+    "dinov2_vitb14",
+    "dinov2_vitl14",
+    "clip_vitb32",
+    "clip_vitb16",
+    "clip_vitl14",
+    "clip_vitl14_336",
+)
+NETWORKS = ("lite0", "inception", *OWN_WEIGHTS)
 BATCH = 64
 # Images that go through a network together on a CPU: more, and the first layers' maps no longer
 # fit its caches.
@@ -32,6 +44,9 @@ class FeatureNetwork:
       apply: (params, uint8 [B, H, W, 3]) -> [B, dim], traceable by JAX.
       classify: (params, [B, dim]) -> [B, classes] logits in numpy, or None.
       provenance: hash of the weights, resize: what its numbers depend on.
+      resize: S where `apply` takes [B, S, S, 3] alone: Pillow's bicubic filter makes them; 0 where
+        it takes any size.
+      texts: captions -> [n, dim] in the same space, or None.
     """
 
     name: str
@@ -40,6 +55,8 @@ class FeatureNetwork:
     apply: Callable[[Any, jax.Array], jax.Array]
     classify: Callable[[Any, np.ndarray], np.ndarray] | None
     provenance: dict[str, Any]
+    resize: int = 0
+    texts: Callable[[list[str]], np.ndarray] | None = None
 
     def rows(self, images: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """Yields float32 [B, dim] features of each uint8 [B, H, W, 3] batch; the last may be short.
@@ -50,7 +67,7 @@ class FeatureNetwork:
         waiting: tuple[jax.Array, int] | None = None
         for batch in images:
             for start in range(0, len(batch), BATCH):
-                part = batch[start : start + BATCH]
+                part = _resized(batch[start : start + BATCH], self.resize)
                 sent = step(_padded(part, mesh.size)), len(part)
                 if waiting is not None:
                     yield np.asarray(waiting[0])[: waiting[1]]
@@ -112,6 +129,12 @@ def _in_rows(apply: Callable[..., jax.Array], count: int) -> Callable[..., jax.A
     return in_rows
 
 
+def _resized(images: np.ndarray, size: int) -> np.ndarray:
+    if not size or images.shape[1:3] == (size, size):
+        return images
+    return np.stack([resize(image, size) for image in images])
+
+
 def _padded(images: np.ndarray, devices: int) -> np.ndarray:
     """The batch with its last image repeated up to one of few sizes, so that few are compiled."""
     size = devices
@@ -133,4 +156,42 @@ def load(name: str, weights: str | Path | None = None) -> FeatureNetwork:
     """
     if name not in NETWORKS:
         raise UserError(f"no feature network is called {name!r}: choose one of {NETWORKS}")
-    return importlib.import_module(f"t2igan.metrics.features.{name}").load(weights)
+    if name not in OWN_WEIGHTS:
+        return importlib.import_module(f"t2igan.metrics.features.{name}").load(weights)
+    family = name.partition("_")[0]
+    if not weights:
+        raise UserError(
+            f"the network {name} needs its weights: --weights=FILE, a model.safetensors of "
+            f"{_PUBLISHED[family]}"
+        )
+    return importlib.import_module(f"t2igan.metrics.features.{family}").load(name, weights)
+
+
+_PUBLISHED = {
+    "dinov2": "facebook/dinov2-small, -base or -large",
+    "clip": "openai/clip-vit-base-patch32, -base-patch16, -large-patch14 or -large-patch14-336",
+}
+
+
+def listed(text: str | None) -> list[str]:
+    """Returns the files of a comma-separated list."""
+    return [name.strip() for name in (text or "").split(",") if name.strip()]
+
+
+def identified(files: Iterable[str | Path]) -> dict[str, str | Path]:
+    """Returns which network each file holds the weights of, told by the shapes of its arrays.
+
+    Args:
+      files: FILE or FILE@SHA256 each, safetensors files or folders that hold one.
+
+    Raises:
+      UserError: a file is missing, damaged, or of no known network.
+    """
+    found: dict[str, str | Path] = {}
+    for file in files:
+        shapes = WeightFile.named(file).shapes()
+        name = dinov2.name_of(shapes) or clip.name_of(shapes)
+        if name not in OWN_WEIGHTS:
+            raise UserError(f"--weights={file}: not the weights of one of {', '.join(OWN_WEIGHTS)}")
+        found[name] = file
+    return found

@@ -58,6 +58,7 @@ class Evaluation:
 
     def _make_context(self) -> Context:
         from t2igan.metrics.engine.build import make_context
+        from t2igan.metrics.features.network import identified, listed
 
         config, dataset = self._experiment.config, self._experiment.dataset
         settings, split = config.evaluate, config.data.validation_split
@@ -69,6 +70,7 @@ class Evaluation:
             split=split,
             num=settings.num,
             network=settings.features,
+            weights=identified(listed(settings.get("weights"))),
             matcher=_matcher(settings.matcher, dataset),
             seed=config.seed,
             resamples=0,

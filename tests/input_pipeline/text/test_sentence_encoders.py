@@ -245,7 +245,7 @@ def test_streams_of_a_data_set_without_embeddings_say_so(plain):
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("minlm", "--sentence_encoder=minlm: minilm is allowed, or module:attribute"),
+        ("minlm", "--sentence_encoder=minlm: minilm, clip:FILE and t5:FILE are allowed, or module"),
         ("no_such_module:encode", "cannot be imported: ModuleNotFoundError"),
         ("letters_of_a_test:none", "cannot be imported: AttributeError"),
         ("letters_of_a_test:number", "is no callable"),
@@ -271,7 +271,7 @@ def test_later_answers_are_judged_too(here):
 def test_an_unknown_encoder_leaves_nothing_behind(tmp_path, capsys):
     flags = ["--source=shapes", "--num_examples=20", f"--out={tmp_path / 'x'}"]
     assert cli.main(["prepare", *flags, "--sentence_encoder=minlm"]) == 2
-    assert "minilm is allowed" in capsys.readouterr().err
+    assert "clip:FILE and t5:FILE are allowed" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 
