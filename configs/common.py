@@ -129,7 +129,7 @@ FIELDS = {
     "model.text_encoder": Field(
         "attention",
         "other recipes: flat, attention or transformer over the words; with a data set prepared "
-        "with --sentence_encoder also sentence or sentence+attention",
+        "with --sentence_encoder also sentence or sentence+attention, with --caption_tokens tokens",
     ),
     # Losses: stackgan.
     "loss.kl_weight": _not_negative(2.0, "of the KL term of conditioning augmentation"),

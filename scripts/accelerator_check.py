@@ -236,7 +236,7 @@ def _timed(config: Any, batch_size: int) -> dict[str, Any]:
             problem.CAPTION_LENGTH,
             seed=0,
             ema=config.ema.decay > 0,
-            sentence_dim=dim,
+            sentence_shape=(dim,) if dim else (),
         )
         batch = problem.make_batch(batch_size)
         if dim:

@@ -87,7 +87,9 @@ class Dataset:
             vocab_size=len(self.vocabulary),
             start=start,
             stop=stop,
-            sentence_dim=self.sentence_encoder.dim if sentences and self.sentence_encoder else 0,
+            sentence_shape=self.sentence_encoder.shape
+            if sentences and self.sentence_encoder
+            else (),
         )
 
     def require_sentences(self) -> Identity:

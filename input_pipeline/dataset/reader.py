@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import operator
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -41,7 +42,7 @@ class ShardReader:
       caption_length: L, codes.
       vocab_size: codes are below it.
       start, stop: range of the split's records to give; all unless told.
-      sentence_dim: E, numbers of a caption's embedding; 0 to leave embeddings unread.
+      sentence_shape: of a caption's embedding, [E] or [1 + T, E]; () to leave embeddings unread.
 
     Raises:
       UserError: a shard is missing, unreadable, or holds another number of records.
@@ -56,10 +57,11 @@ class ShardReader:
         vocab_size: int,
         start: int = 0,
         stop: int | None = None,
-        sentence_dim: int = 0,
+        sentence_shape: tuple[int, ...] = (),
     ) -> None:
         self.image_size = image_size
-        self.sentence_dim = sentence_dim
+        self.sentence_shape = sentence_shape
+        self.sentence_dim = math.prod(sentence_shape) if sentence_shape else 0
         self.caption_length = caption_length
         self._vocab_size = vocab_size
         self._shards = shards
@@ -89,7 +91,7 @@ class ShardReader:
     def __getitems__(self, indices: Sequence[int] | np.ndarray) -> dict[str, Any]:
         """Records at indices: `key` list, `image` uint8 [n, S, S, 3], `captions` list of [n_i, L].
 
-        Where embeddings are read, `sentences` too: a list of float16 [n_i, E].
+        Where embeddings are read, `sentences` too: a list of float16 [n_i, *sentence_shape].
 
         Raises:
           IndexError: one is not in 0 to len - 1.
@@ -106,7 +108,8 @@ class ShardReader:
             keys[row] = record.key
             images[row] = record.image
             captions[row] = record.captions.astype(np.int32)
-            sentences[row] = record.sentences
+            if record.sentences is not None:
+                sentences[row] = record.sentences.reshape(-1, *self.sentence_shape)
         found = {"key": keys, "image": images, "captions": captions}
         return found | {"sentences": sentences} if self.sentence_dim else found
 

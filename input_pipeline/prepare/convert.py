@@ -56,8 +56,8 @@ class Conversion:
 
     @property
     def sentence_dim(self) -> int:
-        """E, numbers of a sentence embedding; 0 where there is no encoder."""
-        return self.sentence_encoder.identity.dim if self.sentence_encoder else 0
+        """Numbers that are stored of a caption's embedding; 0 where there is no encoder."""
+        return self.sentence_encoder.identity.size if self.sentence_encoder else 0
 
     def record(self, example: Example) -> Converted:
         """Returns the record of an example, and what its captions lack in it.

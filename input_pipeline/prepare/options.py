@@ -45,6 +45,7 @@ class PrepareOptions:
         the words in the captions.
       caption_length: codes a caption, start and end included.
       sentence_encoder: name of the encoder whose embeddings are stored, or None.
+      caption_tokens: of each caption whose embeddings are stored too.
       validation_fraction: part of train.
       test_fraction: part of train.
       seed: of the split assignment and of drawn vectors.
@@ -64,6 +65,7 @@ class PrepareOptions:
     vocab_size: int | None = None
     caption_length: int | None = None
     sentence_encoder: str | None = None
+    caption_tokens: int = 0
     validation_fraction: float | None = None
     test_fraction: float | None = None
     seed: int = 0
@@ -180,7 +182,11 @@ def sentence_encoder(options: PrepareOptions) -> SentenceEncoder | None:
     Raises:
       UserError: there is no such encoder, or it does not encode.
     """
-    return open_encoder(options.sentence_encoder) if options.sentence_encoder else None
+    if options.sentence_encoder:
+        return open_encoder(options.sentence_encoder, options.caption_tokens)
+    if options.caption_tokens:
+        raise UserError("--caption_tokens: of which encoder? Add --sentence_encoder=clip:FILE")
+    return None
 
 
 def conversion(

@@ -36,6 +36,7 @@ class TextEncoder:
       params: arrays that `apply` takes first.
       apply: (params, codes [B, T], lengths [B]) -> [B, E] and [B, T, W].
       weights_sha256: of the file.
+      most_tokens: of a text that `__call__` gives.
 
     Attributes:
       name: as results and runs are named after it.
@@ -44,18 +45,42 @@ class TextEncoder:
     """
 
     def __init__(
-        self, name: str, tokenizer: Tokenizer, params: Any, apply: Apply, weights_sha256: str
+        self,
+        name: str,
+        tokenizer: Tokenizer,
+        params: Any,
+        apply: Apply,
+        weights_sha256: str,
+        most_tokens: int = 0,
     ) -> None:
         self.name, self.weights_sha256 = name, weights_sha256
         both = f"{weights_sha256} {tokenizer.sha256}"
         self.sha256 = hashlib.sha256(both.encode()).hexdigest()
         self._tokenizer = tokenizer
+        self._most_tokens = most_tokens
         self._params = jax.device_put(params)
         self._apply = jax.jit(apply)
 
     def __call__(self, texts: Sequence[str]) -> np.ndarray:
-        """Returns float32 [n, E], a vector of length 1 for each text."""
-        return clip_network.unit(self.vectors(texts)).astype(np.float32)
+        """Returns float32 [n, E], a vector of length 1 for each text.
+
+        With `most_tokens`, [n, 1 + most_tokens, E]: after it the first tokens', as the network
+        gives them, and zeros.
+        """
+        if not self._most_tokens:
+            return clip_network.unit(self.vectors(texts)).astype(np.float32)
+        found = self._encoded(texts or ["a"])
+        width = len(found[0][0])
+        if found[0][1].shape[1] != width:
+            raise UserError(
+                f"{self.name} gives texts {width} numbers and tokens {found[0][1].shape[1]}: "
+                "--caption_tokens needs a network where they are as many"
+            )
+        out = np.zeros((len(texts), 1 + self._most_tokens, width), np.float32)
+        for row, (whole, tokens) in zip(out, found, strict=False):
+            kept = tokens[: self._most_tokens]
+            row[0], row[1 : 1 + len(kept)] = clip_network.unit(whole[None])[0], kept
+        return out
 
     def vectors(self, texts: Sequence[str]) -> np.ndarray:
         """Returns float32 [n, E], as the network gives them."""
@@ -94,11 +119,12 @@ class TextEncoder:
         return np.asarray(wholes), np.asarray(tokens)
 
 
-def clip(file: str) -> TextEncoder:
+def clip(file: str, tokens: int = 0) -> TextEncoder:
     """Returns CLIP's text network.
 
     Args:
       file: FILE or FILE@SHA256 of `CLIPModel` or `CLIPTextModel`, with tokenizer.json beside it.
+      tokens: of a text that are given beside its vector.
 
     Raises:
       UserError: the weights or the tokenizer are missing, damaged, or others than said.
@@ -119,7 +145,7 @@ def clip(file: str) -> TextEncoder:
         codes = codes[:, : clip_network.TEXT_LENGTH]  # 80 is 77 rounded up
         return clip_network.text_features(params, codes, about)
 
-    return TextEncoder(f"clip_{width}", tokenizer, params, apply, digest)
+    return TextEncoder(f"clip_{width}", tokenizer, params, apply, digest, tokens)
 
 
 def _text_settings(weights: WeightFile) -> dict[str, Any]:
@@ -130,11 +156,12 @@ def _text_settings(weights: WeightFile) -> dict[str, Any]:
     return settings
 
 
-def t5(file: str) -> TextEncoder:
+def t5(file: str, tokens: int = 0) -> TextEncoder:
     """Returns T5's encoder; a text's vector is the mean of its tokens'.
 
     Args:
       file: FILE or FILE@SHA256, with tokenizer.json beside it.
+      tokens: of a text that are given beside its vector.
 
     Raises:
       UserError: the weights or the tokenizer are missing, damaged, or others than said.
@@ -152,10 +179,10 @@ def t5(file: str) -> TextEncoder:
         own = (jnp.arange(codes.shape[1])[None] < lengths[:, None])[..., None]
         return jnp.where(own, tokens, 0).sum(axis=1) / lengths[:, None], tokens
 
-    return TextEncoder(f"t5_{params['words'].shape[1]}", tokenizer, params, apply, digest)
+    return TextEncoder(f"t5_{params['words'].shape[1]}", tokenizer, params, apply, digest, tokens)
 
 
 @functools.cache
-def load(kind: str, file: str) -> TextEncoder:
-    """Returns the encoder of `kind:file`, read once in a process."""
-    return {"clip": clip, "t5": t5}[kind](file)
+def load(kind: str, file: str, tokens: int = 0) -> TextEncoder:
+    """Returns the encoder of `kind:file`, read once in a process; see `clip` and `t5`."""
+    return {"clip": clip, "t5": t5}[kind](file, tokens)

@@ -172,8 +172,8 @@ def _vocabulary(words: tuple[str, ...]) -> Vocabulary:
 
 
 @functools.lru_cache(maxsize=1)
-def _encoder(name: str) -> Any:
-    return open_encoder(name)
+def _encoder(name: str, tokens: int) -> Any:
+    return open_encoder(name, tokens)
 
 
 def _conversion(job: Job) -> Conversion:
@@ -184,5 +184,7 @@ def _conversion(job: Job) -> Conversion:
         vocabulary=_vocabulary(job.words),
         caption_length=job.caption_length,
         placeholders=job.placeholders,
-        sentence_encoder=_encoder(options.sentence_encoder) if options.sentence_encoder else None,
+        sentence_encoder=_encoder(options.sentence_encoder, options.caption_tokens)
+        if options.sentence_encoder
+        else None,
     )

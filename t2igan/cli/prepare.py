@@ -47,6 +47,13 @@ def add_flags(parser: argparse.ArgumentParser, words: Sequence[str] = ()) -> Non
         "with tokenizer.json beside it; or your own module:attribute, a callable from a list of "
         "texts to an array [n, E]",
     )
+    add(
+        "--caption_tokens",
+        type=int,
+        default=0,
+        help="store the embeddings of this many tokens of each caption too, by clip: or t5:, for "
+        "config.model.text_encoder='tokens' (default 0)",
+    )
     add("--validation_fraction", type=float, help="part of train (default 0.15)")
     add("--test_fraction", type=float, help="part of train (default 0)")
     add(

@@ -146,7 +146,7 @@ def _difference(run: Run, precision: str) -> dict[str, Any]:
     codes[:, min(7, run.caption_length - 1)] = 2
     text: dict[str, np.ndarray] = {"codes": codes}
     if run.meta.sentence_encoder is not None and run.recipe.reads_sentences:
-        text["sentence"] = random.normal(size=(_CHECKED, run.meta.sentence_encoder.dim))
+        text["sentence"] = random.normal(size=(_CHECKED, *run.meta.sentence_encoder.shape))
     indices = np.arange(_CHECKED, dtype=np.int32)
     images = [each.generate(text, indices, 0).astype(int) for each in (run, other)]
     apart = np.abs(images[0] - images[1])

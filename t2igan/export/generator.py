@@ -68,7 +68,7 @@ def _text_inputs(run: Run, vectors: bool) -> list[Input]:
         inputs = [Input("vectors", (length, width), "float32"), Input("mask", (length,), "float32")]
     if run.recipe.reads_sentences:
         assert run.meta.sentence_encoder is not None  # the recipe reads sentences
-        inputs.append(Input("sentence", (run.meta.sentence_encoder.dim,), "float32"))
+        inputs.append(Input("sentence", run.meta.sentence_encoder.shape, "float32"))
     return inputs
 
 

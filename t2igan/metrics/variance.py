@@ -141,7 +141,8 @@ def _open_share(
 def _caption_rows(real: ImageSet) -> np.ndarray:
     """[n, i] what a linear model can know of each caption: its embedding, or which words it has."""
     if real.sentences is not None:
-        return np.asarray(real.sentences(np.arange(real.count)), np.float64)
+        rows = np.asarray(real.sentences(np.arange(real.count)), np.float64)
+        return rows if rows.ndim == 2 else rows[:, 0]  # without the tokens
     words = np.zeros((real.count, real.codes.max() + 1))
     words[np.arange(real.count)[:, None], real.codes] = 1.0
     return words[:, words.any(axis=0)]

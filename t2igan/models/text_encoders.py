@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from t2igan.models.layers import dense, leaky_relu
 from t2igan.models.text import flatten
 
-SENTENCE_KINDS = ("sentence", "sentence+attention")
+SENTENCE_KINDS = ("sentence", "sentence+attention", "tokens")
 KINDS = ("flat", "attention", "transformer", *SENTENCE_KINDS)
 
 
@@ -38,13 +38,16 @@ def text_inputs(kind: str) -> tuple[str, ...]:
 
 
 class TextEncoder(nn.Module):
-    """Returns [B, features] of word vectors [B, L, D], their mask [B, L], and a sentence [B, E].
+    """Returns [B, features] of word vectors [B, L, D], their mask [B, L], and a sentence.
+
+    The sentence is [B, E], or [B, 1 + T, E] with its tokens: zeros where there are fewer.
 
     Attributes:
       kind: "flat", a dense layer over all word vectors end to end (the report's); "attention",
         learned queries that each gather the words they look for; "transformer", the same after
         self-attention over the words; "sentence", a dense layer over the sentence embedding, which
-        the data set brings; "sentence+attention", both together.
+        the data set brings; "sentence+attention", both together; "tokens", the same on the
+        tokens of the sentence's encoder in place of the word vectors.
       features: width of the result.
       heads: queries of "attention", heads of "transformer".
       dtype: of the computation.
@@ -63,23 +66,34 @@ class TextEncoder(nn.Module):
             return leaky_relu(dense(self.features, self.dtype)(flatten(vectors)))
         if self.kind == "sentence":
             return self._of_sentence(sentence)
+        if self.kind == "tokens":
+            vectors, mask = _tokens(sentence)
         words = leaky_relu(dense(self.features, self.dtype, name="words_in")(vectors))
         if self.kind == "transformer":
             words = SelfAttentionBlock(self.heads, self.dtype)(words, mask)
         pooled = AttentionPool(self.heads, self.dtype)(words, mask)
-        if self.kind == "sentence+attention":
+        if self.kind in SENTENCE_KINDS:
             pooled = jnp.concatenate([pooled, self._of_sentence(sentence)], axis=-1)
         return dense(self.features, self.dtype, name="out")(pooled)
 
     def _of_sentence(self, sentence: jax.Array | None) -> jax.Array:
         if sentence is None:
             raise ValueError(f"text encoder {self.kind!r}: the captions have no sentence embedding")
-        scaled = unit_scale(sentence).astype(self.dtype)
+        whole = sentence if sentence.ndim == 2 else sentence[:, 0]
+        scaled = unit_scale(whole).astype(self.dtype)
         return leaky_relu(dense(self.features, self.dtype, name="sentence")(scaled))
 
 
+def _tokens(sentence: jax.Array | None) -> tuple[jax.Array, jax.Array]:
+    """[B, T, E] tokens, scaled, and their mask [B, T]."""
+    if sentence is None or sentence.ndim != 3:
+        raise ValueError("text encoder 'tokens': the captions have no embeddings of their tokens")
+    tokens = sentence[:, 1:]
+    return unit_scale(tokens), jnp.any(tokens != 0, axis=-1).astype(jnp.float32)
+
+
 def unit_scale(x: jax.Array) -> jax.Array:
-    """Returns float32 rows of x [B, E] scaled so that the mean of their squares is 1.
+    """Returns float32 rows of x [..., E] scaled so that the mean of their squares is 1.
 
     Encoders give vectors of length 1 as a rule: numbers of 0.05, which the noise beside them, or
     a dense layer's first weights, would drown.

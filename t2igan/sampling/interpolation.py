@@ -27,11 +27,15 @@ def between_captions(table: np.ndarray, ends: np.ndarray, steps: int) -> dict[st
 
 
 def between_sentences(ends: np.ndarray, steps: int) -> np.ndarray:
-    """Returns [steps, E]: straight from the first sentence embedding of `ends` [2, E] to the last.
+    """Returns [steps, ...]: straight from the first sentence embedding of `ends` to the last.
+
+    Args:
+      ends: [2, E], or [2, 1 + T, E] with tokens.
+      steps: points on the way, both ends included.
 
     The networks scale what they are given: on the way no point is too short for them.
     """
-    weights = np.linspace(0.0, 1.0, steps, dtype=np.float32)[:, None]
+    weights = np.linspace(0.0, 1.0, steps, dtype=np.float32).reshape(-1, *[1] * (ends.ndim - 1))
     return (1.0 - weights) * ends[:1] + weights * ends[1:]
 
 

@@ -144,13 +144,14 @@ class Run:
     @property
     def reads_words(self) -> bool:
         """Whether the word codes count, or the sentence embedding alone."""
-        return getattr(self.recipe.generator, "text_encoder", None) != "sentence"
+        return getattr(self.recipe.generator, "text_encoder", None) not in ("sentence", "tokens")
 
     def text(self, captions: Sequence[str]) -> dict[str, np.ndarray]:
         """Returns N captions in plain English as the networks read them.
 
         Returns:
-          {"codes": int32 [N, L]}, and "sentence": float16 [N, E] where they read it.
+          {"codes": int32 [N, L]}, and "sentence": float16 [N, E] where they read it, or
+          [N, 1 + T, E] with tokens.
 
         Raises:
           UserError: there are no captions, or the sentence encoder is missing or another one.

@@ -79,7 +79,7 @@ class Experiment:
             seed=self.config.seed,
             ema=self.config.ema.decay > 0,
             stage1=self.first_stage and self.first_stage.variables,
-            sentence_dim=self.sentence_encoder.dim if self.sentence_encoder else 0,
+            sentence_shape=self.sentence_encoder.shape if self.sentence_encoder else (),
         )
 
     @property
@@ -172,10 +172,15 @@ def open_experiment(
 
 
 def _check_sentences(config: ConfigDict, dataset: Dataset) -> None:
+    kind = config.model.text_encoder
     try:
-        dataset.require_sentences()
+        encoder = dataset.require_sentences()
+        if kind == "tokens" and not encoder.tokens:
+            raise UserError(
+                f"{dataset.path} has embeddings of whole captions alone: prepare it again with "
+                "--sentence_encoder=clip:FILE --caption_tokens=32"
+            )
     except UserError as error:
-        kind = config.model.text_encoder
         raise UserError(f"config.model.text_encoder={kind!r}, but {error}") from error
 
 

@@ -89,7 +89,7 @@ def create_state(
     seed: int,
     ema: bool,
     stage1: Variables | None = None,
-    sentence_dim: int = 0,
+    sentence_shape: tuple[int, ...] = (),
 ) -> TrainState:
     """Returns the state before the first step.
 
@@ -101,13 +101,13 @@ def create_state(
       seed: of the initial parameters.
       ema: keep an EMA generator.
       stage1: of the finished generator that this one builds on, see `frozen_variables`.
-      sentence_dim: E, numbers of a sentence embedding, for a recipe that reads them.
+      sentence_shape: of a sentence embedding, for a recipe that reads them: [E], or [1 + T, E].
     """
     stage1 = jax.tree.map(jnp.asarray, stage1)
     frozen = frozen_variables(jnp.asarray(word_vectors, jnp.float32), stage1)
 
     def create(key: jax.Array, frozen: Variables) -> tuple[dict, dict, Any, Any]:
-        g, d = _init_networks(recipe, key, frozen, caption_length, sentence_dim)
+        g, d = _init_networks(recipe, key, frozen, caption_length, sentence_shape)
         return g, d, optimizers.g.init(g["params"]), optimizers.d.init(d["params"])
 
     g, d, g_opt, d_opt = _run_once(create, named_key(jax.random.key(seed), "init"), frozen)
@@ -134,13 +134,17 @@ def _run_once(function: Callable[..., Any], *inputs: Any) -> Any:
 
 
 def _init_networks(
-    recipe: Recipe, key: jax.Array, frozen: Variables, caption_length: int, sentence_dim: int
+    recipe: Recipe,
+    key: jax.Array,
+    frozen: Variables,
+    caption_length: int,
+    sentence_shape: tuple[int, ...],
 ) -> tuple[dict, dict]:
     """Returns the generator's and the discriminator's {"params", "batch_stats"}."""
     size = recipe.image_size
     text = {"codes": jnp.zeros((2, caption_length), jnp.int32)}
     if recipe.reads_sentences:
-        text["sentence"] = jnp.zeros((2, sentence_dim))
+        text["sentence"] = jnp.zeros((2, *sentence_shape))
     noise = {name: jnp.zeros((2, dim)) for name, dim in recipe.noise_dims.items()}
     g = _init(recipe.generator, named_key(key, "g"), frozen, text, noise)
     image = jnp.zeros((2, size, size, 3))

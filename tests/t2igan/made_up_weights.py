@@ -32,7 +32,7 @@ def layer_shapes(prefix, width, layers, names):
     return shapes
 
 
-def clip_shapes(width, patch, side, text_width=64, dim=16):
+def clip_shapes(width, patch, side, text_width=64, dim=64):
     def layers(prefix, width):
         names = {f"self_attn.{part}_proj": (width, width) for part in ("q", "k", "v", "out")}
         names |= {"layer_norm1": (width,), "layer_norm2": (width,)}

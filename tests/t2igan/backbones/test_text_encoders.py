@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import t2igan
 from input_pipeline.dataset.open import open_dataset
 from input_pipeline.errors import UserError
 from input_pipeline.text.sentence_encoders import open_encoder, open_known
@@ -14,6 +15,7 @@ from t2igan.cli import main as cli
 
 from ..made_up_weights import write_tokenizer
 
+CONFIGS = Path(__file__).resolve().parents[3] / "configs"
 TEXTS = ["a red thing", "A blue thing", "green", "a " * 200, "a red blue green thing " * 3]
 
 
@@ -91,3 +93,33 @@ def test_prepare_stores_them_and_says_whose_they_are(name, tmp_path):
     [texts] = source.written([0])
     stored = source[0]["sentences"]
     np.testing.assert_array_equal(stored, encoder(list(texts)).astype(np.float16))
+
+
+def test_a_recipe_attends_to_the_tokens_of_a_caption(name, tmp_path):
+    shapes = ["--source=shapes", "--max_images=24", "--image_size=32", "--workers=1"]
+    encoder = [f"--sentence_encoder={name}", "--caption_tokens=6"]
+    assert cli.main(["prepare", *shapes, *encoder, f"--out={tmp_path / 'data'}"]) == 0
+    stored = open_dataset(tmp_path / "data").source("train", sentences=True)[0]["sentences"]
+    assert stored.shape[1] == 7
+
+    words = [f"--config.data.dir={tmp_path / 'data'}", "--config.model.text_encoder=tokens"]
+    words += ["--config.recipe=contrastive", "--config.model.gf_dim=4", "--config.model.df_dim=4"]
+    words += ["--config.train.steps=2", "--config.train.batch_size=4", "--config.health.every=0"]
+    words += [f"--config={CONFIGS / 'tiny.py'}", f"--workdir={tmp_path / 'run'}"]
+    assert cli.main(["train", "--devices=1", *words]) == 0
+
+    run = t2igan.load(tmp_path / "run", sentence_encoder=name)
+    [texts] = open_dataset(tmp_path / "data").source("train").written([0])
+    np.testing.assert_array_equal(run.text(list(texts))["sentence"], stored)
+    images = run.sample(["a small red star", "a large blue ring"], num=1, seed=0)
+    assert images.shape == (2, 1, 32, 32, 3)
+    with pytest.raises(UserError, match="not built in"):
+        t2igan.load(tmp_path / "run").sample(["a small red star"])
+
+
+def test_tokens_are_asked_of_encoders_that_give_them(tmp_path, capsys):
+    prepare = ["prepare", "--source=shapes", "--max_images=8", f"--out={tmp_path / 'data'}"]
+    assert cli.main([*prepare, "--caption_tokens=8", "--sentence_encoder=minilm"]) == 2
+    assert "minilm gives sentences alone" in capsys.readouterr().err
+    assert cli.main([*prepare, "--caption_tokens=8"]) == 2
+    assert "of which encoder?" in capsys.readouterr().err

@@ -31,7 +31,7 @@ def small_run(recipe, encoder, identity=None):
     table = np.random.default_rng(0).normal(size=(20, 6)).astype(np.float32)
 
     def start(built, **more):
-        more |= {"sentence_dim": identity.dim} if built.reads_sentences else {}
+        more |= {"sentence_shape": identity.shape} if built.reads_sentences else {}
         return create_state(built, make_optimizers(config, 10), table, 7, seed=3, ema=False, **more)
 
     if recipe.endswith("_stage2"):

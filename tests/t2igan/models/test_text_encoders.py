@@ -19,10 +19,15 @@ MASK = jnp.array([[1, 1, 1, 1, 0, 0], [1, 1, 1, 1, 1, 1]], jnp.float32)
 SENTENCES = jax.random.normal(jax.random.key(3), (2, 12)) / 100
 
 
+# The same with five tokens behind it, of which the first caption has three.
+TOKENS = jax.random.normal(jax.random.key(4), (2, 6, 12)).at[0, 4:].set(0).at[:, 0].set(SENTENCES)
+
+
 def encode(kind, vectors, mask=MASK, sentence=SENTENCES):
     module = TextEncoder(kind, features=16, heads=4)
-    variables = module.init(jax.random.key(1), VECTORS, MASK, SENTENCES)
-    return module.apply(variables, vectors, mask, sentence)
+    own = TOKENS if kind == "tokens" else SENTENCES
+    variables = module.init(jax.random.key(1), VECTORS, MASK, own)
+    return module.apply(variables, vectors, mask, own if sentence is SENTENCES else sentence)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -60,12 +65,28 @@ def test_attention_pool_against_numpy():
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_kind_reads_what_it_says(kind):
     before = encode(kind, VECTORS)
-    negative_sentence = encode(kind, VECTORS, sentence=SENTENCES[::-1])
+    own = TOKENS if kind == "tokens" else SENTENCES
+    negative_sentence = encode(kind, VECTORS, sentence=own[::-1])
     other_words = encode(kind, VECTORS[::-1], MASK[::-1])
-    reads_sentence, reads_words = kind in SENTENCE_KINDS, kind != "sentence"
+    reads_sentence, reads_words = kind in SENTENCE_KINDS, kind not in ("sentence", "tokens")
     assert ("sentence" in text_inputs(kind)) == reads_sentence
     assert (np.abs(negative_sentence - before).max() > 1e-3) == reads_sentence
     assert (np.abs(other_words - before).max() > 1e-3) == reads_words
+
+
+def test_a_captions_own_tokens_are_read_and_no_more():
+    before = encode("tokens", VECTORS)
+    longer = encode("tokens", VECTORS, sentence=jnp.pad(TOKENS, ((0, 0), (0, 3), (0, 0))))
+    np.testing.assert_allclose(longer, before, atol=1e-6)
+    for row in (0, 1, 5):  # the sentence, the first token, the last one of the second caption
+        changed = encode("tokens", VECTORS, sentence=TOKENS.at[1, row, ::2].add(1.0))
+        assert np.abs(changed[1] - before[1]).max() > 1e-4
+        np.testing.assert_allclose(changed[0], before[0], atol=1e-6)
+    for kind in ("sentence", "sentence+attention"):  # of the same data set
+        alone = encode(kind, VECTORS, sentence=TOKENS[:, 0])
+        np.testing.assert_allclose(encode(kind, VECTORS, sentence=TOKENS), alone, atol=1e-6)
+    with pytest.raises(ValueError, match="no embeddings of their tokens"):
+        encode("tokens", VECTORS, sentence=TOKENS[:, 0])
 
 
 def test_sentences_count_whatever_their_length():
