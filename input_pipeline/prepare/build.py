@@ -20,6 +20,7 @@ from input_pipeline import sources
 from input_pipeline.dataset import folder as dataset_folder
 from input_pipeline.errors import UserError, did_you_mean
 from input_pipeline.extensions import import_extension, is_extension
+from input_pipeline.images.decode import RESAMPLINGS
 from input_pipeline.prepare import options as choices
 from input_pipeline.prepare.limit import limited
 from input_pipeline.prepare.options import PrepareOptions
@@ -215,6 +216,9 @@ def check(options: PrepareOptions) -> None:
         )
     if options.resize not in ("squash", "center_crop"):
         raise UserError(f"--resize={options.resize}: squash and center_crop are allowed")
+    if options.resampling not in RESAMPLINGS:
+        known = " and ".join(RESAMPLINGS)
+        raise UserError(f"--resampling={options.resampling}: {known} are allowed")
     if options.word_vectors and options.word_vector_dim:
         raise UserError("--word_vector_dim is for vectors that are drawn: leave out one of the two")
 
@@ -298,6 +302,7 @@ def _report(options: PrepareOptions, conversion: Conversion, counts: Counts) -> 
         "vocab_size": len(conversion.vocabulary),
         "source": options.source,
         "resize": conversion.resize,
+        "resampling": conversion.resampling,
         "seed": options.seed,
     }
 

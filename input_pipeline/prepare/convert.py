@@ -44,6 +44,7 @@ class Conversion:
       vocabulary: gives captions their codes.
       caption_length: L, codes of a caption.
       placeholders: of `decode`.
+      resampling: bicubic or lanczos.
       sentence_encoder: gives captions their embeddings, or None.
     """
 
@@ -52,6 +53,7 @@ class Conversion:
     vocabulary: Vocabulary
     caption_length: int
     placeholders: Container[bytes] = frozenset()
+    resampling: str = "bicubic"
     sentence_encoder: SentenceEncoder | None = None
 
     @property
@@ -76,7 +78,11 @@ class Conversion:
         if not len(codes):
             raise Rejected("no_captions")
         pixels = image_files.decode_to(
-            example.image, self.image_size, self.resize, placeholders=self.placeholders
+            example.image,
+            self.image_size,
+            self.resize,
+            placeholders=self.placeholders,
+            resampling=self.resampling,
         )
         return Converted(Record(printable(example.key), pixels, codes, texts=texts), facts)
 

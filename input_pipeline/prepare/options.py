@@ -39,6 +39,7 @@ class PrepareOptions:
       overwrite: replace a data set there, once this one is complete.
       image_size: S, pixels a side.
       resize: squash or center_crop.
+      resampling: bicubic or lanczos.
       word_vectors: GloVe text file; None draws vectors from the seed.
       word_vector_dim: numbers a word where vectors are drawn.
       vocab_size: words where the source has no list; None for 1,004, or as many as cover 99 % of
@@ -60,6 +61,7 @@ class PrepareOptions:
     overwrite: bool = False
     image_size: int = 64
     resize: str = "squash"
+    resampling: str = "bicubic"
     word_vectors: str | None = None
     word_vector_dim: int | None = None
     vocab_size: int | None = None
@@ -203,6 +205,7 @@ def conversion(
     return Conversion(
         image_size=options.image_size,
         resize=options.resize,
+        resampling=options.resampling,
         vocabulary=vocabulary,
         caption_length=_caption_length(options, source),
         placeholders=_placeholders(source),

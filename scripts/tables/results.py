@@ -161,8 +161,13 @@ def marks(name: str) -> tuple[str, str]:
 
 def table(results: Path, name: str) -> str:
     """Returns one of `TABLES` in Markdown, from the files in `results`."""
+    return table_of(results, TABLES[name])
+
+
+def table_of(results: Path, wanted: Sequence[tuple[str, str]]) -> str:
+    """Returns a table in Markdown of metrics, each with the name of its file in `results`."""
     rows = []
-    for file, metric in TABLES[name]:
+    for file, metric in wanted:
         path = results / f"{file}.jsonl"
         rows += [_row(line) for line in _lines(path) if line["metric"] == metric]
     return grid(HEAD, rows)

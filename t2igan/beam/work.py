@@ -181,6 +181,7 @@ def _conversion(job: Job) -> Conversion:
     return Conversion(
         image_size=options.image_size,
         resize=options.resize,
+        resampling=options.resampling,
         vocabulary=_vocabulary(job.words),
         caption_length=job.caption_length,
         placeholders=job.placeholders,

@@ -31,6 +31,11 @@ def add_flags(parser: argparse.ArgumentParser, words: Sequence[str] = ()) -> Non
     add("--overwrite", action="store_true", help="replace a data set there, once this is complete")
     add("--image_size", type=int, default=64, help="pixels a side (default %(default)s)")
     add("--resize", default="squash", help="squash (default) or center_crop")
+    add(
+        "--resampling",
+        default="bicubic",
+        help="filter of the resizing: bicubic (default), or lanczos, as fid30k_coco64 asks",
+    )
     add("--word_vectors", metavar="FILE", help="GloVe text file; without: drawn from the seed")
     add("--word_vector_dim", type=int, help="numbers a word where they are drawn (default 200)")
     add(

@@ -37,13 +37,14 @@ def _require_data(context: Context) -> None:
     count = context.image_set("real").count
     report = report_of(context)
     size = report.get("image_size")
-    resize = " ".join(str(report.get(key, "")) for key in ("resize", "resize_filter")).strip()
-    right = size == SIZE and "center_crop" in resize and "lanczos" in resize
+    resize = " ".join(str(report.get(key, "")) for key in ("resize", "resampling")).strip()
+    right = size == SIZE and resize == "center_crop lanczos"
     if not right or count != REALS:
         raise UserError(
             f"fid30k_coco64 is defined on all {REALS} images of COCO's val2014, cropped to the "
             f"centre and resized to {SIZE} by Lanczos; this split has {count} of {size} pixels, "
-            f"resized as {resize}: prepare it so, or take the metric fid30k"
+            f"resized as {resize}: prepare it with --resize=center_crop --resampling=lanczos, or "
+            "take the metric fid30k"
         )
 
 

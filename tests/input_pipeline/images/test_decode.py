@@ -281,6 +281,17 @@ def test_real_photographs(flickr8k):
     assert counts == {"used": 6943, "truncated": 15, "empty": 10, "html": 10, "placeholder": 9}
 
 
+def test_the_filter_is_pillows():
+    noise = np.random.default_rng(0).integers(0, 256, (40, 30, 3), np.uint8)
+    square = Image.fromarray(noise[5:35])
+    for name, of_pillow in (("bicubic", Image.BICUBIC), ("lanczos", Image.LANCZOS)):
+        expected = np.asarray(square.resize((16, 16), of_pillow))
+        found = image_files.decode_to(noise, 16, "center_crop", resampling=name)
+        np.testing.assert_array_equal(found, expected)
+    with pytest.raises(UserError, match="bicubic and lanczos are allowed"):
+        image_files.resize(noise, 16, resampling="box")
+
+
 @pytest.mark.parametrize("how", ["squash", "center_crop"])
 @pytest.mark.parametrize("size", [(40, 30), (31, 47), (16, 16)])
 @pytest.mark.parametrize("mode", ["RGB", "L", "RGBA"])

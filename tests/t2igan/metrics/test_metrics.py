@@ -185,7 +185,7 @@ def test_protocols_refuse_what_is_not_theirs(evaluate, dataset, monkeypatch):
     with pytest.raises(UserError, match="Lanczos; this split has 50 of 16 pixels"):
         evaluate(["fid30k_coco64"])
     monkeypatch.setattr(coco, "REALS", 50)
-    told = '{"image_size": 64, "resize": "center_crop", "resize_filter": "lanczos"}'
+    told = '{"image_size": 64, "resize": "center_crop", "resampling": "lanczos"}'
     (dataset.path / "report.json").write_text(told)
     assert "fid30k_coco64" in evaluate(["fid30k_coco64"])
 
