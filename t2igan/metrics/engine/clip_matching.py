@@ -15,7 +15,10 @@ PROMPT = "A photo depicts "  # before each caption, as CLIPScore's code has it
 
 def require_texts(context: Context) -> None:
     """Raises a UserError where the images' captions are not known as they were written."""
-    if context.image_set("fake").texts is None:
+    texts = context.image_set("fake").texts
+    if texts is not None:
+        texts(np.arange(1))  # a data set may hold codes alone, and says so
+    else:
         raise UserError(
             "the images have no captions that CLIP could read: give --captions=FILE, or a data set "
             "that holds its captions as they were written"

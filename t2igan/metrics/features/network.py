@@ -14,7 +14,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from input_pipeline.errors import UserError
 from input_pipeline.images.decode import resize
-from t2igan.backbones import clip, dinov2
+from t2igan.backbones import clip, dinov2, inception_weights, lite_weights
 from t2igan.backbones.weight_files import WeightFile
 
 OWN_WEIGHTS = (  # of files that the user has
@@ -154,17 +154,34 @@ def load(name: str, weights: str | Path | None = None) -> FeatureNetwork:
     Raises:
       UserError: an unknown name, or weights that are missing, damaged or others than said.
     """
-    if name not in NETWORKS:
-        raise UserError(f"no feature network is called {name!r}: choose one of {NETWORKS}")
+    require(name, weights)
     if name not in OWN_WEIGHTS:
         return importlib.import_module(f"t2igan.metrics.features.{name}").load(weights)
     family = name.partition("_")[0]
-    if not weights:
-        raise UserError(
-            f"the network {name} needs its weights: --weights=FILE, a model.safetensors of "
-            f"{_PUBLISHED[family]}"
-        )
     return importlib.import_module(f"t2igan.metrics.features.{family}").load(name, weights)
+
+
+def require(name: str, weights: str | Path | None = None) -> None:
+    """Checks what can be known of a network before it is read.
+
+    Args:
+      name: one of `NETWORKS`.
+      weights: its file, where it is not at the usual place.
+
+    Raises:
+      UserError: there is no such network, or its weights are not there.
+    """
+    if name not in NETWORKS:
+        raise UserError(f"no feature network is called {name!r}: choose of {', '.join(NETWORKS)}")
+    if name == "inception":
+        inception_weights.find(weights)
+    elif name == "lite0" and not weights:
+        lite_weights.find(lite_weights.LITE0)
+    elif name in OWN_WEIGHTS and not weights:
+        raise UserError(
+            f"the network {name} needs its weights: --weights=FILE, or config.evaluate.weights "
+            f"beside training, a model.safetensors of {_PUBLISHED[name.partition('_')[0]]}"
+        )
 
 
 _PUBLISHED = {

@@ -13,6 +13,7 @@ from t2igan.evaluation.best import best_by
 from t2igan.runtime.device import prefetch
 from t2igan.runtime.trees import shapes_by_name
 from t2igan.training.experiment import Experiment, open_experiment
+from t2igan.training.hooks import metrics
 
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
@@ -32,6 +33,7 @@ def dry_run(config: ConfigDict, num_devices: int = 0) -> str:
       UserError: a mistake in the config, or data that cannot be read.
     """
     best_by(config)  # a metric that is none is found before the first step
+    metrics.check(config)
     experiment = open_experiment(config, num_devices)
     state = experiment.state_shapes()
     generator = {"params": state.g_params, "batch_stats": state.g_stats}

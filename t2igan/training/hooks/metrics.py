@@ -11,6 +11,7 @@ import numpy as np
 
 from input_pipeline.errors import UserError
 from t2igan.metrics.engine import image_sets, registry
+from t2igan.metrics.features import network
 from t2igan.runtime import paths
 from t2igan.runtime.multihost import is_first_process, on_one_device, same_everywhere
 from t2igan.sampling.sampler import Sampler
@@ -18,6 +19,8 @@ from t2igan.training.experiment import Experiment
 from t2igan.training.state import TrainState
 
 if TYPE_CHECKING:
+    from ml_collections import ConfigDict
+
     from t2igan.metrics.engine.context import Context
 
 BATCH_SIZE = 64  # images drawn at once
@@ -58,7 +61,6 @@ class Evaluation:
 
     def _make_context(self) -> Context:
         from t2igan.metrics.engine.build import make_context
-        from t2igan.metrics.features.network import identified, listed
 
         config, dataset = self._experiment.config, self._experiment.dataset
         settings, split = config.evaluate, config.data.validation_split
@@ -70,7 +72,7 @@ class Evaluation:
             split=split,
             num=settings.num,
             network=settings.features,
-            weights=identified(listed(settings.get("weights"))),
+            weights=network.identified(network.listed(settings.get("weights"))),
             matcher=_matcher(settings.matcher, dataset),
             seed=config.seed,
             resamples=0,
@@ -91,6 +93,19 @@ class Evaluation:
     @functools.cached_property
     def _sampler(self) -> Sampler:
         return Sampler(self._experiment.recipe, BATCH_SIZE)
+
+
+def check(config: ConfigDict) -> None:
+    """Looks whether `config.evaluate` can be measured on this machine; loads no network.
+
+    Raises:
+      UserError: an unknown metric or network, or weights that are not there.
+    """
+    metrics = registry.listed(config.evaluate.metrics)
+    files = network.identified(network.listed(config.evaluate.get("weights")))
+    for reader in registry.readers_of(metrics, config.evaluate.features):
+        if reader in network.NETWORKS or reader == config.evaluate.features:
+            network.require(reader, files.get(reader))
 
 
 def _check_split(split: str) -> None:

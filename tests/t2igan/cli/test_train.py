@@ -9,6 +9,7 @@ from pathlib import Path
 import jax
 import pytest
 
+from t2igan.backbones import inception_weights
 from t2igan.cli.main import main
 from t2igan.config import record
 from t2igan.runtime.preemption import StopRequest
@@ -47,6 +48,24 @@ def test_dry_run_tells_what_it_would_take_and_writes_nothing(
     assert float(memory[1].replace(",", "")) > 0
     assert re.search(r"[\d.,]+ images/s, [\d.]+ s a step of 8 on 4 x cpu", told)
     assert re.search(r"12 steps: about \d+ s", told)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--config.evaluate.metrics=cmmd"], "clip_vitl14_336 needs its weights"),
+        (["--config.evaluate.metrics=kid", "--config.evaluate.features=lite9"], "'lite9'"),
+        (["--config.evaluate.metrics=fid30k"], "no Inception weights"),
+        (["--config.evaluate.metrics=kid", "--config.evaluate.weights=none"], "no such file"),
+    ],
+)
+def test_a_dry_run_finds_what_measuring_would_lack(
+    run_flags, flags, message, compilation_cache, monkeypatch, capsys
+):
+    monkeypatch.setattr(inception_weights, "usual_places", lambda: [Path("none.pth")])
+    monkeypatch.delenv(inception_weights.VARIABLE, raising=False)
+    assert main(["train", *run_flags, "--dry_run", *flags]) == 2
+    assert message in capsys.readouterr().err
 
 
 def test_the_parameter_table_adds_up():
