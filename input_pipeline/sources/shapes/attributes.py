@@ -30,14 +30,6 @@ class Attributes(NamedTuple):
     background: Any = None  # an int, or None where a caption does not say
 
 
-def names_of(indices: tuple[int | None, ...]) -> dict[str, str]:
-    """Returns the attributes in words, "none" for what is not known (None or negative)."""
-    return {
-        field: "none" if index is None or index < 0 else names[index]
-        for (field, names), index in zip(NAMES.items(), indices, strict=True)
-    }
-
-
 # One shape a color, going round the shapes in strides of three: every color and every shape
 # loses one pair (square two) and is seen in all its others. Not drawn from the seed, so that
 # figures on the split `compositions` compare between data sets.

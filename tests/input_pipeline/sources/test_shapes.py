@@ -20,13 +20,20 @@ from input_pipeline.sources.shapes.attributes import (
     NAMES,
     SHAPES,
     Attributes,
-    names_of,
 )
 
 SOURCE = shapes.ShapesSource(num_examples=2000, image_size=32, seed=3)
 EVERY = [
     Attributes(*indices) for indices in itertools.product(*(range(len(n)) for n in NAMES.values()))
 ]
+
+
+def names_of(indices):
+    """The attributes in words, "none" for what is not known."""
+    return {
+        field: "none" if index is None or index < 0 else names[index]
+        for (field, names), index in zip(NAMES.items(), indices, strict=True)
+    }
 
 
 def _open(**flags: int) -> shapes.ShapesSource:
