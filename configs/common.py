@@ -177,6 +177,12 @@ FIELDS = {
         "from which they cost nothing; of rendered shapes captions leave no more than 0.27 open",
         since="0.2",
     ),
+    "loss.diversity_every_caption": Field(
+        False,
+        "two images of every caption of a step: twice as many generated images as real ones; "
+        "otherwise two of every second one's",
+        since="0.2",
+    ),
     # Losses: second stages.
     "loss.consistency_weight": _not_negative(
         0.0,

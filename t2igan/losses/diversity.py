@@ -1,9 +1,9 @@
 """The diversity loss: two images of one caption shall differ, as images of two captions do.
 
 A conditional GAN easily learns one image a caption: each of its losses is content with that. Here
-the generator makes two images of every caption of a step, with noises of their own, and pays where
-the two are closer, in the discriminator's features, than a share of what images of the batch are
-apart. The share makes the loss free of the features' scale, and stops where images differ enough.
+the generator makes two images of a caption, with noises of their own, and pays where the two are
+closer, in the discriminator's features, than a share of what images of the batch are apart. The
+share makes the loss free of the features' scale, and stops where images differ enough.
 
 Reference: distances of a pair's images, MSGAN, eq. 2, arXiv:1903.05628; their bound, DSGAN, eq. 2,
 arXiv:1901.09024. Those take pixels and divide by the noises' distance; the discriminator's features

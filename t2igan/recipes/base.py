@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -95,6 +96,7 @@ class Recipe(abc.ABC):
       penalty_form: of both, see `gradient_penalties.zero_centred`.
       diversity_weight: of the diversity loss; where it is not 0, two generated images after
         another are of one caption, the first one's.
+      diversity_every_caption: then two are generated of each, twice as many as real images.
       diversity_target: of that loss, see `losses.diversity`.
       text_inputs: what of a caption the networks read: "codes", and "sentence" or not.
       extra_negatives: captions a step over all replicas of `Batch.extra_negatives`.
@@ -110,6 +112,7 @@ class Recipe(abc.ABC):
     penalty_form: str = "exact"
     diversity_weight: float = 0.0
     diversity_target: float = 0.75
+    diversity_every_caption: bool = False
     text_inputs: tuple[str, ...] = ("codes",)
     extra_negatives: int = 0
     d_warmup_steps: int = 0
@@ -143,9 +146,28 @@ class Recipe(abc.ABC):
         Args:
           generator: with the parameters to differentiate.
           batch: its captions are generated for.
-          noise: what `noise_dims` names.
+          noise: what `noise_dims` names, a row for each of `noise_places`.
         """
         return generator(self.in_pairs(batch.text), noise)
+
+    @property
+    def doubles(self) -> bool:
+        """Whether two images are generated of every caption."""
+        return self.diversity_every_caption and self.diversity_weight > 0
+
+    def noise_places(self, places: jax.Array) -> jax.Array:
+        """Returns int [B] or [2 B]: where each generated image's noise is, of the examples' own.
+
+        Args:
+          places: int [B], different for each example of the whole batch.
+        """
+        if not self.doubles:
+            return places
+        return jnp.stack([2 * places, 2 * places + 1], axis=1).reshape(-1)
+
+    def per_image(self, x: Any) -> Any:
+        """Returns what each generated image is compared with, of what belongs to each real one."""
+        return jax.tree.map(_twice, x) if self.doubles else x
 
     def in_pairs(self, x: Any) -> Any:
         """Returns what belongs to each generated image, of what belongs to each caption [B, ...].
@@ -154,6 +176,8 @@ class Recipe(abc.ABC):
         """
         if not self.diversity_weight:
             return x
+        if self.doubles:
+            return jax.tree.map(_twice, x)
 
         def paired(rows: jax.Array) -> jax.Array:
             source = np.arange(rows.shape[0])
@@ -216,17 +240,25 @@ class Recipe(abc.ABC):
         computes in float32.
         """
         found = {}
-        shown = {"r1": batch.image, "r2": generated["image"]}
+        shown = {
+            "r1": (batch.image, batch.text, batch.keys),
+            "r2": (generated["image"], self.in_pairs(batch.text), self.per_image(batch.keys)),
+        }
         for name, weight in (("r1", self.r1_weight), ("r2", self.r2_weight)):
             if weight:
-                penalty = gradient_penalties.zero_centred(
-                    lambda image: discriminator(image, batch.text),
-                    shown[name],
-                    batch.keys,
-                    self.penalty_form,
-                )
+                images, text, keys = shown[name]
+                logits = functools.partial(_swapped, discriminator, text)
+                penalty = gradient_penalties.zero_centred(logits, images, keys, self.penalty_form)
                 found[f"loss/{name}"] = 0.5 * weight * penalty
         return found
+
+
+def _swapped(discriminator: Network, text: Text, image: jax.Array) -> jax.Array:
+    return discriminator(image, text)
+
+
+def _twice(rows: jax.Array) -> jax.Array:
+    return rows[np.repeat(np.arange(rows.shape[0]), 2)]
 
 
 def mean_logits(**logits: jax.Array) -> Metrics:
@@ -247,4 +279,5 @@ def shared_options(config: Any) -> dict[str, Any]:
         "penalty_form": config.loss.penalty_form,
         "diversity_weight": config.loss.diversity_weight,
         "diversity_target": config.loss.diversity_target,
+        "diversity_every_caption": config.loss.diversity_every_caption,
     }

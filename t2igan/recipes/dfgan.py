@@ -106,15 +106,16 @@ class DFGAN(Recipe):
         """
         if not self.diversity_weight:
             return self._contrastive(discriminator, features, text, batch, "g")
-        first, second = pairs(text.shape[0])
+        first, second = pairs(jax.tree.leaves(features)[0].shape[0])
+        own, others = (text, None) if self.doubles else (text[first], text[second])
         halves = [
             self._contrastive(
                 discriminator,
                 jax.tree.map(lambda rows, half=half: rows[half], features),
-                text[first],
+                own,
                 batch,
                 "g",
-                text[second],
+                others,
             )
             for half in (first, second)
         ]

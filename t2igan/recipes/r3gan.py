@@ -45,7 +45,7 @@ class R3GAN(Recipe):
         mismatched = discriminator(real_features, mismatched_text, method="judge")
         fake = discriminator(generated["image"], self.in_pairs(batch.text))
         mismatch = losses.relativistic(real, mismatched)
-        loss = losses.relativistic(real, fake) + self.mismatch_weight * mismatch
+        loss = losses.relativistic(self.per_image(real), fake) + self.mismatch_weight * mismatch
         return loss, mean_logits(real=real, mismatched=mismatched, fake=fake) | {
             "loss/mismatch": mismatch
         }
@@ -57,7 +57,7 @@ class R3GAN(Recipe):
         features = discriminator(generated["image"], method="image_features")
         text = discriminator(self.in_pairs(batch.text), method="encode")
         fake = discriminator(features, text, method="judge")
-        return self.with_diversity(losses.relativistic(fake, real), {}, features)
+        return self.with_diversity(losses.relativistic(fake, self.per_image(real)), {}, features)
 
 
 def build(config: Any, image_size: int) -> R3GAN:

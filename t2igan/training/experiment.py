@@ -206,7 +206,8 @@ def _check_batch(batch_size: int, mesh: Mesh) -> None:
 
 def _check_parts(config: ConfigDict, mesh: Mesh) -> None:
     parts, share = config.train.accumulate_steps, config.train.batch_size // mesh.size
-    pairs = 2 if config.loss.diversity_weight else 1
+    within = config.loss.diversity_weight and not config.loss.diversity_every_caption
+    pairs = 2 if within else 1
     if share % (parts * pairs) and parts > 1:
         kind = "pairs of images" if pairs == 2 else "images"
         raise UserError(

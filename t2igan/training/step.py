@@ -46,7 +46,7 @@ def train_step(
     """
     key, places = step_key(config.seed, state.step), _places(batch)
     seen = _see(recipe, batch, example_keys(named_key(key, "losses"), places))
-    noise = example_noise(key, places, recipe.noise_dims)
+    noise = example_noise(key, recipe.noise_places(places), recipe.noise_dims)
 
     def gradients(seen: Batch, noise: Variables) -> tuple[Any, ...]:
         return _gradients(state, seen, noise, recipe, config)
@@ -187,7 +187,7 @@ def eval_step(
       Metrics averaged over replicas, as in `train_step` without the gradients' norms.
     """
     seen = _see(recipe, batch, example_keys(named_key(key, "losses"), batch["index"]))
-    noise = example_noise(key, batch["index"], recipe.noise_dims)
+    noise = example_noise(key, recipe.noise_places(batch["index"]), recipe.noise_dims)
     generator = Network(recipe.generator, state.sampling_variables, train=False)
     generated = recipe.generate(generator, seen, noise)
     discriminator = Network(recipe.discriminator, state.d_variables, train=False)
@@ -234,8 +234,11 @@ class _Losses:
         return jax.lax.cond(self._state.step % self._every == 0, penalties, lambda: none)
 
     def _shown(self, generated: Generated) -> Generated:
-        image = self._augmented(generated["image"], self._seen.keys, "fake")
-        return {**generated, "image": image}
+        image, keys = generated["image"], self._seen.keys
+        if self._recipe.doubles:  # each of a caption's two is augmented in its own way
+            second = jax.vmap(lambda key: named_key(key, "second"))(keys)
+            keys = jnp.stack([keys, second], axis=1).reshape(-1)
+        return {**generated, "image": self._augmented(image, keys, "fake")}
 
     def _augmented(self, image: jax.Array, keys: jax.Array, name: str) -> jax.Array:
         own = jax.vmap(lambda key: named_key(key, name))(keys)

