@@ -9,7 +9,8 @@ prepares, trains by this config, evaluates and writes the table of docs/evaluati
         --sentence_encoder=minilm --out=data/coco64
     t2igan train --config=configs/coco64.py --workdir=runs/coco64 --config.data.dir=data/coco64
 
-`configs/photographs.py`, four times as wide, batches of 256, bfloat16, falling learning rates.
+`configs/photographs.py` with a generator four times and a discriminator twice as wide, batches of
+256, bfloat16 and falling learning rates.
 Never run in full: no card was at hand, and nothing here was tuned at this size.
 """
 

@@ -333,6 +333,7 @@ FIELDS = {
         "",
         "safetensors files of DINOv2 and CLIP, comma-separated; FILE@SHA256 pins",
         resume=True,
+        since="0.2",
     ),
     "evaluate.matcher": Field(
         "", "file of `t2igan train_matcher`, for metrics that read captions", resume=True

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -239,22 +238,19 @@ class Recipe(abc.ABC):
         Apart from the loss because they may be taken less often than every step. The network
         computes in float32.
         """
+
+        def penalty(images: jax.Array, text: Text, keys: jax.Array) -> jax.Array:
+            return gradient_penalties.zero_centred(
+                lambda image: discriminator(image, text), images, keys, self.penalty_form
+            )
+
         found = {}
-        shown = {
-            "r1": (batch.image, batch.text, batch.keys),
-            "r2": (generated["image"], self.in_pairs(batch.text), self.per_image(batch.keys)),
-        }
-        for name, weight in (("r1", self.r1_weight), ("r2", self.r2_weight)):
-            if weight:
-                images, text, keys = shown[name]
-                logits = functools.partial(_swapped, discriminator, text)
-                penalty = gradient_penalties.zero_centred(logits, images, keys, self.penalty_form)
-                found[f"loss/{name}"] = 0.5 * weight * penalty
+        if self.r1_weight:
+            found["loss/r1"] = 0.5 * self.r1_weight * penalty(batch.image, batch.text, batch.keys)
+        if self.r2_weight:
+            text, keys = self.in_pairs(batch.text), self.per_image(batch.keys)
+            found["loss/r2"] = 0.5 * self.r2_weight * penalty(generated["image"], text, keys)
         return found
-
-
-def _swapped(discriminator: Network, text: Text, image: jax.Array) -> jax.Array:
-    return discriminator(image, text)
 
 
 def _twice(rows: jax.Array) -> jax.Array:

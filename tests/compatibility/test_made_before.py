@@ -17,8 +17,10 @@ import numpy as np
 import pytest
 
 import t2igan
+from configs.common import FIELDS
 from input_pipeline.dataset.open import open_dataset
 from t2igan.cli.main import main
+from t2igan.config import record
 from t2igan.workdir.checkpoints import restore_item
 
 ARCHIVE = Path(__file__).parent / "made_by_0.1.tar.xz"
@@ -64,6 +66,16 @@ def test_a_run_samples_the_same_images(here: Path, name: str) -> None:
 def test_a_run_knows_its_recipe_under_the_new_name(here: Path) -> None:
     for name, recipe in RUNS.items():
         assert t2igan.load(name).config.recipe == recipe
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_run_has_the_default_of_every_field_that_came_later(here: Path, name: str) -> None:
+    config = record.read(here / name / "config.json").to_dict()
+    for field, about in FIELDS.items():
+        group, _, leaf = field.rpartition(".")
+        values = config[group] if group else config
+        assert leaf in values, f"{field} needs since= in configs/common.py"
+        assert about.since == "0.1" or values[leaf] == about.default
 
 
 @pytest.mark.parametrize("name", RUNS)
