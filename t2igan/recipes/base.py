@@ -240,9 +240,11 @@ class Recipe(abc.ABC):
         """
 
         def penalty(images: jax.Array, text: Text, keys: jax.Array) -> jax.Array:
-            return gradient_penalties.zero_centred(
-                lambda image: discriminator(image, text), images, keys, self.penalty_form
-            )
+            def logits(image: jax.Array) -> jax.Array:
+                # Batch statistics of a call inside a derivative must not outlive it.
+                return discriminator.in_float32()(image, text)
+
+            return gradient_penalties.zero_centred(logits, images, keys, self.penalty_form)
 
         found = {}
         if self.r1_weight:

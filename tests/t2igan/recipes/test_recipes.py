@@ -75,6 +75,7 @@ TWICE = {"loss.diversity_every_caption": True}
 @pytest.mark.parametrize(
     ("recipe", "more"),
     [
+        ("stackgan", {}),
         ("matching_hinge", {}),
         ("relativistic", {}),
         ("caption_contrast", {}),
