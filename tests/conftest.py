@@ -4,11 +4,14 @@ import os
 from pathlib import Path
 
 # Before jax is imported anywhere: the device count is read once, at its first use. Compiling is
-# most of what the tests do: without optimizing it takes two thirds of the time.
+# most of what the tests do: without optimizing it takes two thirds of the time, and with the older
+# emitters, in one part (the other core has tests of its own), a third.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["XLA_FLAGS"] = " ".join(
     [
         "--xla_backend_optimization_level=0",
+        "--xla_cpu_use_fusion_emitters=false",
+        "--xla_cpu_parallel_codegen_split_count=1",
         os.environ.get("XLA_FLAGS", ""),
         "--xla_force_host_platform_device_count=4",
     ]
