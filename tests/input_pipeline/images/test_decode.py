@@ -261,7 +261,7 @@ SAMPLES = [
     edits=st.lists(st.tuples(st.integers(0, 700), st.binary(min_size=1, max_size=3)), max_size=8),
     length=st.integers(0, 20_000),
 )
-def test_whatever_the_bytes_a_image_or_a_reason(data, edits, length):
+def test_whatever_the_bytes_an_image_or_a_reason(data, edits, length):
     changed = bytearray(data)
     for place, change in edits:
         changed[place : place + len(change)] = change

@@ -115,7 +115,7 @@ def test_spread_reaches_the_images_that_are_alike():
 
 
 @pytest.mark.parametrize("group", [0, 2])
-def test_a_image_is_judged_by_those_beside_it_only_with_a_group(group):
+def test_an_image_is_judged_by_those_beside_it_only_with_a_group(group):
     images = jnp.tile(_image(), (2, 1, 1, 1))
     text = {"codes": jnp.tile(TEXT["codes"], (2, 1))}
     made = {"mutable": ["params"], "rngs": {"params": jax.random.key(0)}}

@@ -43,7 +43,7 @@ def test_images_are_the_generators_own(run, pictures):
 
 @pytest.mark.parametrize("row", range(3))
 @pytest.mark.parametrize("num", [1, 7, 20])
-def test_a_image_is_the_same_bit_for_bit_whatever_is_drawn_with_it(run, pictures, row, num):
+def test_an_image_is_the_same_bit_for_bit_whatever_is_drawn_with_it(run, pictures, row, num):
     alone = run.sample([CAPTIONS[row]], num=num, seed=3)[0]
     np.testing.assert_array_equal(alone[:7], pictures[row, :num])
 

@@ -17,7 +17,8 @@ from t2igan.training import loop
 from t2igan.workdir.checkpoint_dir import list_steps
 
 # Compiled quickly rather than well.
-_TWO_DEVICES = "--xla_force_host_platform_device_count=2 --xla_backend_optimization_level=0"
+# The last of two that say the same counts.
+_TWO_DEVICES = os.environ["XLA_FLAGS"] + " --xla_force_host_platform_device_count=2"
 # Steps so slow that the news of a signal, looked for once a second, comes before the last.
 SCRIPT = """
     import os, signal, sys, time

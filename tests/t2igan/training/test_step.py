@@ -168,7 +168,7 @@ def test_a_step_is_a_function_of_state_and_batch_alone():
     )
 
 
-def test_a_image_depends_on_its_index_and_not_on_its_batch():
+def test_an_image_depends_on_its_index_and_not_on_its_batch():
     recipe, _, state = start(small_config())
     codes, indices, key = batch()["codes"], np.arange(BATCH), jax.random.key(3)
 
