@@ -102,6 +102,7 @@ class WebdatasetSource:
         self._number = number or len(files)
         self.bad: list[tuple[str, str]] = []
         self._counts: collections.Counter[str] = collections.Counter()
+        self._encodings = text_files.Encodings()
 
     @functools.cached_property
     def _groups(self) -> CaptionGroups:
@@ -113,15 +114,16 @@ class WebdatasetSource:
         return dict(self._counts)
 
     def notes(self) -> Iterator[str]:
-        """Yields a line for the summary."""
+        """Yields lines for the summary."""
         yield f"{self._number} tar files"
+        yield from self._encodings.notes()
 
     def stream(self, split: str) -> Iterator[Example]:
         """Yields the examples of a split, from front to back."""
         for path, named in self._files:
             if named == split:
                 for key, members in _examples(path, lambda suffix: True, []):
-                    yield Example(key, _image(members), _captions(members))
+                    yield Example(key, _image(members), self._captions(key, members))
 
     def captions_by_key(self, split: str) -> Iterator[tuple[str, tuple[str, ...]]]:
         """Yields (key, captions) of the examples of a split; the tars are not read again."""
@@ -133,8 +135,28 @@ class WebdatasetSource:
         for path, split in tqdm(self._files, desc="captions", unit=" tars", delay=2):
             for key, members in _examples(path, lambda suffix: suffix in _TEXTS, self.bad):
                 self._counts[split] += 1
-                for caption in _captions(members) or ("",):
+                for caption in self._captions(key, members) or ("",):
                     yield key, caption, split, key
+
+    def _captions(self, key: str, members: dict[str, bytes | None]) -> tuple[str, ...]:
+        """The lines of the first text that has any; else the .json's."""
+        for suffix in _TEXTS:
+            data = members.get(suffix)
+            if data is None or len(data) > _MAX_TEXT_BYTES:
+                continue
+            text, encoding = text_files.decode(data)
+            if suffix == ".json":
+                try:
+                    captions = kinds.caption_texts(json.loads(text)) or ()
+                except (ValueError, RecursionError):
+                    captions = ()
+            else:
+                captions = tuple(text.splitlines())
+            kept = tuple(text_files.whole(line.strip()) for line in captions if line.strip())
+            if kept:
+                self._encodings.add(f"{key}{suffix}", encoding)
+                return kept
+        return ()
 
 
 def _examples(
@@ -194,23 +216,3 @@ def _bytes(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
 def _image(members: dict[str, bytes | None]) -> bytes | Rejected:
     found = next((data for suffix, data in members.items() if suffix in SUFFIXES), None)
     return Rejected("missing") if found is None else found
-
-
-def _captions(members: dict[str, bytes | None]) -> tuple[str, ...]:
-    """The lines of the first text that has any; else the .json's."""
-    for suffix in _TEXTS:
-        data = members.get(suffix)
-        if data is None or len(data) > _MAX_TEXT_BYTES:
-            continue
-        text, _ = text_files.decode(data)
-        if suffix == ".json":
-            try:
-                captions = kinds.caption_texts(json.loads(text)) or ()
-            except (ValueError, RecursionError):
-                captions = ()
-        else:
-            captions = tuple(text.splitlines())
-        kept = tuple(text_files.whole(line.strip()) for line in captions if line.strip())
-        if kept:
-            return kept
-    return ()

@@ -16,6 +16,7 @@ import collections
 import contextlib
 import dataclasses
 import functools
+import itertools
 import json
 import re
 import shlex
@@ -342,7 +343,11 @@ class _Gathered:
         return {name: counts[name] for name in self._order or counts if counts.get(name)}
 
     def notes(self) -> Iterator[str]:
-        yield from dict.fromkeys(note for look in self._looks for note in look.notes)
+        # What two files say alike differs in the example: the first serves, as in one process.
+        found: dict[str, str] = {}
+        for note in itertools.chain.from_iterable(look.notes for look in self._looks):
+            found.setdefault(note.partition(", e.g. ")[0], note)
+        yield from found.values()
 
     def captions_by_key(self, split: str) -> Iterator[tuple[str, Any]]:
         """Yields the keys alone, where they are few."""

@@ -61,6 +61,8 @@ def test_members_of_one_key_are_one_example(tmp_path):
     images = [e.image for e in source.stream("train")]
     assert images[::3] == [jpeg(0), jpeg(3)]
     assert images[2].reason == "missing"
+    said = "texts that are not UTF-8 were read as Windows-1252, e.g. 00000/sub/x.txt"
+    assert list(source.notes()) == ["1 tar files", said]
 
 
 @pytest.mark.parametrize("suffix", [".tar", ".tar.gz"])

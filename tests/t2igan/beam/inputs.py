@@ -32,7 +32,7 @@ def captions(seed: int) -> list[str]:
 
 
 def tars(folder: Path, files: int, images: int) -> Path:
-    """The last is cut off."""
+    """Some texts are in Windows-1252; the last tar is cut off."""
     folder.mkdir()
     for file in range(files):
         path = folder / f"{file:05d}.tar"
@@ -40,6 +40,8 @@ def tars(folder: Path, files: int, images: int) -> Path:
             for image in range(images):
                 seed = file * images + image
                 texts = "\n".join(captions(seed)).encode()
+                if seed % 20 == 3:
+                    texts += " café".encode("cp1252")
                 for suffix, data in ((".jpg", picture(seed)), (".txt", texts)):
                     member = tarfile.TarInfo(f"{image:06d}{suffix}")
                     member.size = len(data)

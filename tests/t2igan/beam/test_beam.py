@@ -78,6 +78,8 @@ def test_the_files_are_those_of_one_machine(source, shard_size, tmp_path, withou
         assert found["rejected"]["missing"] == 1
     if source == "tars":
         assert found["rejected_rows"] == {"truncated_archive": 1}
+        said = "texts that are not UTF-8 were read as Windows-1252, e.g. 00000/000003.txt"
+        assert found["notes"][:2] == ["4 tar files", said]
     assert sorted(path.name for path in tmp_path.iterdir() if path.name != "in") == ["beam", "one"]
 
 
