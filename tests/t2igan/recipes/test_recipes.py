@@ -40,25 +40,31 @@ def small_config(recipe, **changes):
     return config
 
 
-def run(config, devices=1, steps=1):
+def opened(config, devices=1, d_warmup=False):
+    """A step, its state and a batch."""
     mesh = Mesh(np.array(jax.devices()[:devices]), ("data",))
     recipe = registry.build(config, SIZE)
     optimizers = make_optimizers(config, 10)
     rng = np.random.default_rng(0)
     table = rng.normal(size=(20, 6)).astype(np.float32)
     state = replicate(create_state(recipe, optimizers, table, 5, seed=0, ema=True), mesh)
-    train = make_train_step(recipe, optimizers, config, mesh)
-    ahead = make_train_step(recipe, optimizers, config, mesh, d_warmup=True)
+    step = make_train_step(recipe, optimizers, config, mesh, d_warmup=d_warmup)
     batch = {
         "image": rng.integers(0, 256, (16, SIZE, SIZE, 3), dtype=np.uint8),
         "codes": rng.integers(0, 20, (16, 5), dtype=np.int32),
     }
     if recipe.extra_negatives:
         batch["negative_codes"] = rng.integers(0, 20, (recipe.extra_negatives, 5), dtype=np.int32)
-    batch = jax.device_put(batch, NamedSharding(mesh, P("data")))
+    return step, state, jax.device_put(batch, NamedSharding(mesh, P("data")))
+
+
+def run(config, devices=1, steps=1):
+    train, state, batch = opened(config, devices)
+    if config.loss.d_warmup_steps:
+        ahead, _, _ = opened(config, devices, d_warmup=True)
     history = []
     for step in range(steps):
-        state, metrics = (ahead if step < recipe.d_warmup_steps else train)(state, batch)
+        state, metrics = (ahead if step < config.loss.d_warmup_steps else train)(state, batch)
         history.append(jax.device_get(metrics))
     return jax.device_get(state), history
 
@@ -91,6 +97,33 @@ def test_four_devices_give_what_one_gives_with_all_switched_on(recipe, more):
         np.testing.assert_allclose(four_metrics[name], value, rtol=1e-3, atol=1e-5, err_msg=name)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), four, one)
     assert {"loss/r1", "loss/r2"} <= one_metrics.keys()
+
+
+@pytest.mark.parametrize(
+    ("recipe", "form"),
+    [
+        ("stackgan", "difference"),
+        ("matching_hinge", "exact"),
+        ("relativistic", "difference"),
+        ("caption_contrast", "exact"),
+        pytest.param("projected", "difference", marks=PROJECTED),
+    ],
+)
+def test_all_that_may_be_switched_on_goes_together(recipe, form):
+    more = {
+        "loss.penalty_form": form,
+        "loss.penalty_interval": 4,
+        "loss.diversity_every_caption": form == "exact",
+        "train.accumulate_steps": 2,
+        "train.compute_dtype": "bfloat16",
+        "train.remat": True,
+        "train.sync_batch_norm": False,
+        "optimizer.clip_norm": 1.0,
+    }
+    train, state, batch = opened(small_config(recipe, **SWITCHED_ON | more), devices=2)
+    after, metrics = jax.eval_shape(train, state, batch)
+    assert {"loss/r1", "loss/r2", "loss/diversity"} <= metrics.keys()
+    assert jax.tree.map(jnp.shape, after) == jax.tree.map(jnp.shape, state)
 
 
 @pytest.mark.parametrize("devices", [1, 4])
