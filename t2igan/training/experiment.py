@@ -17,6 +17,7 @@ from input_pipeline.stream.train import TrainStream, train_stream
 from input_pipeline.text.sentence_encoders import Identity
 from t2igan.config import fields as config_ranges
 from t2igan.config.length import run_length
+from t2igan.config.unread import unread
 from t2igan.recipes import registry
 from t2igan.recipes.base import Recipe
 from t2igan.runtime import paths, sharding
@@ -86,6 +87,13 @@ class Experiment:
     def sentence_encoder(self) -> Identity | None:
         """Whose sentence embeddings the recipe reads, or None where it reads none."""
         return self.dataset.sentence_encoder if self.recipe.reads_sentences else None
+
+    def unread(self) -> list[str]:
+        """Returns the fields that the config sets and the recipe does not read."""
+        first = self.first_stage and self.first_stage.recipe
+        return unread(
+            self.config, lambda config: registry.build(config, self.dataset.image_size, first)
+        )
 
     def train_step(self, *, d_warmup: bool = False) -> compiled.StepFunction:
         """Returns (state, batch) -> (state, metrics), to be compiled at its first call.

@@ -38,8 +38,10 @@ def header(experiment: Experiment, state: TrainState, first: int) -> str:
         "run": f"{steps:,} steps of {batch} images{in_parts} ({steps * batch:,} images, "
         f"{steps * batch / images:.1f} epochs)"
         + (f"; goes on after step {first:,}" if first else ""),
-        "now": "compiling the step",
     }
+    if unread := experiment.unread():
+        rows["unread"] = f"{', '.join(unread)}: set, but {config.recipe} does not read them"
+    rows["now"] = "compiling the step"
     width = max(map(len, rows))
     return "\n".join(f"{name:<{width}}  {text}" for name, text in rows.items())
 

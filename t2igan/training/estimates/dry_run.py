@@ -45,6 +45,7 @@ def dry_run(config: ConfigDict, num_devices: int = 0) -> str:
             *parameter_table("discriminator", discriminator),
             "",
             *_memory(state),
+            *_unread(experiment),
             *_timed(experiment),
         ]
     )
@@ -74,6 +75,11 @@ def parameter_table(title: str, variables: dict[str, Any]) -> list[str]:
 def _memory(state: Any) -> Iterator[str]:
     leaves = jax.tree.leaves(state)
     yield f"state on each device: {_megabytes(sum(x.size * x.dtype.itemsize for x in leaves))}"
+
+
+def _unread(experiment: Experiment) -> Iterator[str]:
+    if unread := experiment.unread():
+        yield f"set, but not read by {experiment.config.recipe}: {', '.join(unread)}"
 
 
 def _timed(experiment: Experiment) -> Iterator[str]:

@@ -1,0 +1,66 @@
+"""Fields that a recipe does not read are told; no shipped config has any."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from ml_collections import ConfigDict
+
+from configs import common, photographs, quickstart
+from t2igan.config import override
+from t2igan.config.unread import unread
+from t2igan.recipes import registry
+from t2igan.training.estimates.dry_run import dry_run
+
+FOLDER = Path(common.__file__).parent
+NAMES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in ("__init__", "common"))
+SECOND_STAGES = {"stage2": common.get_config, "shapes_128": quickstart.get_config}
+
+
+def found(config: ConfigDict, size: int = 64) -> list[str]:
+    return unread(config, lambda own: registry.build(own, size))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_shipped_config_sets_what_its_recipe_does_not_read(name: str) -> None:
+    config = override.load([f"--config=configs/{name}.py"])
+    if name not in SECOND_STAGES:
+        assert found(config) == []
+        return
+    first = registry.build(SECOND_STAGES[name](), 64)
+    assert unread(config, lambda own: registry.build(own, 128, first)) == []
+
+
+@pytest.mark.parametrize(
+    ("recipe", "changes", "expected"),
+    [
+        ("stackgan", {"loss.contrastive_weight": 0.2}, ["loss.contrastive_weight"]),
+        ("stackgan", {"loss.kl_weight": 1.0, "loss.r1_weight": 2.0}, []),
+        (
+            "dfgan",
+            {"loss.kl_weight": 1.0, "model.refine": True},
+            ["model.refine", "loss.kl_weight"],
+        ),
+        ("r3gan", {"model.text_compressor_dim": 8}, ["model.text_compressor_dim"]),
+        ("r3gan", {"loss.penalty_interval": 4, "train.steps": 3}, []),
+    ],
+)
+def test_what_is_set_in_vain(recipe: str, changes: dict[str, object], expected: list[str]) -> None:
+    config = common.get_config()
+    config.recipe = recipe
+    config.update_from_flattened_dict(changes)
+    assert sorted(found(config)) == sorted(expected)
+
+
+def test_another_recipe_than_the_configs_own() -> None:
+    config = photographs.get_config()
+    config.recipe = "stackgan"
+    assert {"model.text_encoder", "loss.contrastive_weight"} <= set(found(config))
+
+
+def test_a_dry_run_says_it(word_dataset: Path) -> None:
+    flags = ["--config.loss.contrastive_weight=0.5", "--config.train.batch_size=8"]
+    flags += ["--config=configs/tiny.py", f"--config.data.dir={word_dataset}"]
+    said = dry_run(override.load(flags))
+    assert "set, but not read by stackgan: loss.contrastive_weight" in said
