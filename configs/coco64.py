@@ -32,6 +32,7 @@ def get_config() -> ConfigDict:
     config.train.validate_every = 5000
     config.train.validation_batches = 8
     config.train.checkpoint_every = 5000
+    config.optimizer.schedule = "linear"
     config.optimizer.decay_start = 0.75
     config.ema.decay = 0.9995
     return config

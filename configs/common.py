@@ -26,6 +26,8 @@ class Field:
       most: largest value, or None.
       choices: all values that are allowed; () for any.
       former: name in earlier versions, which may still be set and is the same field.
+      needs: fields of which one has to be switched on (not 0, empty or "constant") for this one to
+        have an effect.
       since: version that the field came with; runs of earlier ones have the default.
       resume: whether a resumed run may have another value. All that it may not have would make
         the checkpoint and the steps that follow two different experiments.
@@ -38,6 +40,7 @@ class Field:
     most: float | None = None
     choices: tuple[str, ...] = ()
     former: str = ""
+    needs: tuple[str, ...] = ()
     since: str = "0.1"
     resume: bool = False
 
@@ -149,11 +152,14 @@ FIELDS = {
     "loss.contrastive_weight": _not_negative(
         0.0, "of the contrastive image-text loss in both networks; 0 = off"
     ),
-    "loss.contrastive_temperature": Field(0.1, "of its cosine similarities"),
+    "loss.contrastive_temperature": Field(
+        0.1, "of its cosine similarities", needs=("loss.contrastive_weight",)
+    ),
     "loss.extra_negatives": _not_negative(
         256,
         "captions a step besides the batch's that the contrastive loss tells the own one from",
         former="loss.contrastive_captions",
+        needs=("loss.contrastive_weight",),
     ),
     "loss.d_warmup_steps": _not_negative(
         0,
@@ -163,7 +169,9 @@ FIELDS = {
     "loss.matching_gp_weight": _not_negative(
         2.0, "dfgan: of the matching-aware gradient penalty; 0 = off"
     ),
-    "loss.matching_gp_power": Field(6.0, "of the gradient's norm in it"),
+    "loss.matching_gp_power": Field(
+        6.0, "of the gradient's norm in it", needs=("loss.matching_gp_weight",)
+    ),
     # Losses: diversity, for every recipe.
     "loss.diversity_weight": _not_negative(
         0.0,
@@ -176,12 +184,14 @@ FIELDS = {
         "distance of the two images, as a share of that between two images of the batch, "
         "from which they cost nothing; of rendered shapes captions leave no more than 0.27 open",
         since="0.2",
+        needs=("loss.diversity_weight",),
     ),
     "loss.diversity_every_caption": Field(
         False,
         "two images of every caption of a step: twice as many generated images as real ones; "
         "otherwise two of every second one's",
         since="0.2",
+        needs=("loss.diversity_weight",),
     ),
     # Losses: second stages.
     "loss.consistency_weight": _not_negative(
@@ -202,9 +212,12 @@ FIELDS = {
         1,
         "lazy regularization: steps between penalties, which then weigh as many times as much",
         former="loss.penalty_every",
+        needs=("loss.r1_weight", "loss.r2_weight", "loss.matching_gp_weight"),
     ),
     "loss.penalty_form": Field(
-        "exact", "of R1 and R2: exact, or difference: finite differences, no second derivative"
+        "exact",
+        "of R1 and R2: exact, or difference: finite differences, no second derivative",
+        needs=("loss.r1_weight", "loss.r2_weight"),
     ),
     # Optimizers: Adam.
     "optimizer.g_learning_rate": _not_negative(1e-3, "generator's"),
@@ -216,7 +229,9 @@ FIELDS = {
     "optimizer.schedule": Field(
         "constant", "after the warm-up: constant, or linear or cosine decay to 0"
     ),
-    "optimizer.decay_start": _share(0.0, "share of the run before the decay begins"),
+    "optimizer.decay_start": _share(
+        0.0, "share of the run before the decay of a schedule begins", needs=("optimizer.schedule",)
+    ),
     "optimizer.warmup_steps": _not_negative(0, "steps in which the learning rates rise from 0"),
     "optimizer.clip_norm": _not_negative(
         0.0, "largest gradient norm of each network; 0 clips nothing"
@@ -228,7 +243,9 @@ FIELDS = {
     ),
     "ema.decay": _decay(0.999, "a step, of the EMA generator, which samples; 0 = no EMA"),
     "ema.ramp_steps": _not_negative(
-        10, "at step k the decay is at most (1 + k) / (ramp_steps + k); 0 = no ramp"
+        10,
+        "at step k the decay is at most (1 + k) / (ramp_steps + k); 0 = no ramp",
+        needs=("ema.decay",),
     ),
     # The run.
     "train.batch_size": _positive(128, "images a step over all devices and processes"),
@@ -282,6 +299,7 @@ FIELDS = {
         "whether a min or a max of a best_metric that is given is best",
         choices=("min", "max"),
         resume=True,
+        needs=("checkpoint.best_metric",),
     ),
     # Mode-collapse monitor; thresholds of 0 switch a check off.
     "health.every": _not_negative(
@@ -307,7 +325,10 @@ FIELDS = {
         resume=True,
     ),
     "rollback.factor": Field(
-        0.5, "both learning rates are multiplied by it each time; above 0, up to 1", resume=True
+        0.5,
+        "both learning rates are multiplied by it each time; above 0, up to 1",
+        resume=True,
+        needs=("rollback.times",),
     ),
     "sample.num_captions": _positive(
         8, "rows of a sample grid: fixed captions of the validation split", resume=True
@@ -322,12 +343,20 @@ FIELDS = {
         "and, of the best checkpoint, on the test split at the end; empty = none",
         resume=True,
     ),
-    "evaluate.every": _not_negative(1000, "steps between them; 0 = the last only", resume=True),
+    "evaluate.every": _not_negative(
+        1000, "steps between them; 0 = the last only", resume=True, needs=("evaluate.metrics",)
+    ),
     "evaluate.num": _not_negative(
-        0, "images to generate; 0 = one of each image of the split", resume=True
+        0,
+        "images to generate; 0 = one of each image of the split",
+        resume=True,
+        needs=("evaluate.metrics",),
     ),
     "evaluate.features": Field(
-        "lite0", "feature network: lite0, inception, dinov2_vitl14, ...", resume=True
+        "lite0",
+        "feature network: lite0, inception, dinov2_vitl14, ...",
+        resume=True,
+        needs=("evaluate.metrics",),
     ),
     "evaluate.weights": Field(
         "",

@@ -17,7 +17,7 @@ from input_pipeline.stream.train import TrainStream, train_stream
 from input_pipeline.text.sentence_encoders import Identity
 from t2igan.config import fields as config_ranges
 from t2igan.config.length import run_length
-from t2igan.config.unread import unread
+from t2igan.config.unused import unused
 from t2igan.recipes import registry
 from t2igan.recipes.base import Recipe
 from t2igan.runtime import paths, sharding
@@ -88,10 +88,10 @@ class Experiment:
         """Whose sentence embeddings the recipe reads, or None where it reads none."""
         return self.dataset.sentence_encoder if self.recipe.reads_sentences else None
 
-    def unread(self) -> list[str]:
-        """Returns the fields that the config sets and the recipe does not read."""
+    def unused(self) -> dict[str, str]:
+        """Returns the fields that the config sets without effect, and why."""
         first = self.first_stage and self.first_stage.recipe
-        return unread(
+        return unused(
             self.config, lambda config: registry.build(config, self.dataset.image_size, first)
         )
 

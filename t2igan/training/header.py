@@ -6,6 +6,7 @@ import math
 
 import jax
 
+from t2igan.config.unused import told
 from t2igan.runtime.device import memory
 from t2igan.runtime.trees import shapes_by_name
 from t2igan.training.experiment import Experiment
@@ -39,8 +40,8 @@ def header(experiment: Experiment, state: TrainState, first: int) -> str:
         f"{steps * batch / images:.1f} epochs)"
         + (f"; goes on after step {first:,}" if first else ""),
     }
-    if unread := experiment.unread():
-        rows["unread"] = f"{', '.join(unread)}: set, but {config.recipe} does not read them"
+    if unused := experiment.unused():
+        rows["unused"] = told(unused)
     rows["now"] = "compiling the step"
     width = max(map(len, rows))
     return "\n".join(f"{name:<{width}}  {text}" for name, text in rows.items())

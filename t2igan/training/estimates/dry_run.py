@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 
+from t2igan.config.unused import told
 from t2igan.evaluation.best import best_by
 from t2igan.runtime.device import prefetch
 from t2igan.runtime.trees import shapes_by_name
@@ -45,7 +46,7 @@ def dry_run(config: ConfigDict, num_devices: int = 0) -> str:
             *parameter_table("discriminator", discriminator),
             "",
             *_memory(state),
-            *_unread(experiment),
+            *_unused(experiment),
             *_timed(experiment),
         ]
     )
@@ -77,9 +78,9 @@ def _memory(state: Any) -> Iterator[str]:
     yield f"state on each device: {_megabytes(sum(x.size * x.dtype.itemsize for x in leaves))}"
 
 
-def _unread(experiment: Experiment) -> Iterator[str]:
-    if unread := experiment.unread():
-        yield f"set, but not read by {experiment.config.recipe}: {', '.join(unread)}"
+def _unused(experiment: Experiment) -> Iterator[str]:
+    if unused := experiment.unused():
+        yield f"set, but without effect: {told(unused)}"
 
 
 def _timed(experiment: Experiment) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Fields that a recipe does not read are told; no shipped config has any."""
+"""Fields that are set in vain are told; no shipped config has any."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from configs import common, photographs, quickstart
 from t2igan.config import override
-from t2igan.config.unread import unread
+from t2igan.config.unused import unused
 from t2igan.recipes import registry
 from t2igan.training.estimates.dry_run import dry_run
 
@@ -18,18 +18,18 @@ NAMES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in ("_
 SECOND_STAGES = {"stage2": common.get_config, "shapes_128": quickstart.get_config}
 
 
-def found(config: ConfigDict, size: int = 64) -> list[str]:
-    return unread(config, lambda own: registry.build(own, size))
+def found(config: ConfigDict, size: int = 64) -> dict[str, str]:
+    return unused(config, lambda own: registry.build(own, size))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_no_shipped_config_sets_what_its_recipe_does_not_read(name: str) -> None:
     config = override.load([f"--config=configs/{name}.py"])
     if name not in SECOND_STAGES:
-        assert found(config) == []
+        assert found(config) == {}
         return
     first = registry.build(SECOND_STAGES[name](), 64)
-    assert unread(config, lambda own: registry.build(own, 128, first)) == []
+    assert unused(config, lambda own: registry.build(own, 128, first)) == {}
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,12 @@ def test_no_shipped_config_sets_what_its_recipe_does_not_read(name: str) -> None
             ["model.refine", "loss.kl_weight"],
         ),
         ("r3gan", {"model.text_compressor_dim": 8}, ["model.text_compressor_dim"]),
-        ("r3gan", {"loss.penalty_interval": 4, "train.steps": 3}, []),
+        ("r3gan", {"loss.penalty_interval": 4, "loss.r1_weight": 1.0, "train.steps": 3}, []),
+        ("dfgan", {"loss.penalty_interval": 4}, []),
+        ("r3gan", {"loss.penalty_form": "difference"}, ["loss.penalty_form"]),
+        ("stackgan", {"optimizer.decay_start": 0.5}, ["optimizer.decay_start"]),
+        ("stackgan", {"optimizer.decay_start": 0.5, "optimizer.schedule": "linear"}, []),
+        ("contrastive", {"loss.diversity_every_caption": True}, ["loss.diversity_every_caption"]),
     ],
 )
 def test_what_is_set_in_vain(recipe: str, changes: dict[str, object], expected: list[str]) -> None:
@@ -63,4 +68,9 @@ def test_a_dry_run_says_it(word_dataset: Path) -> None:
     flags = ["--config.loss.contrastive_weight=0.5", "--config.train.batch_size=8"]
     flags += ["--config=configs/tiny.py", f"--config.data.dir={word_dataset}"]
     said = dry_run(override.load(flags))
-    assert "set, but not read by stackgan: loss.contrastive_weight" in said
+    assert "without effect: loss.contrastive_weight (stackgan does not read it)" in said
+
+
+def test_what_a_field_needs_is_a_field() -> None:
+    for name, field in common.FIELDS.items():
+        assert set(field.needs) <= set(common.FIELDS) - {name}
