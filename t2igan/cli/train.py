@@ -17,7 +17,7 @@ HELP = "Train a model. The same command again goes on where a run was stopped."
 EXAMPLE = """
     t2igan train --config=configs/tiny.py --workdir=runs/tiny --config.data.dir=data/shapes
     t2igan train --workdir=runs/tiny                    # goes on with that run
-    t2igan train ... --dry_run                          # what it would take
+    t2igan train ... --dry_run                          # what it would take; needs no --workdir
     t2igan train ... --dry_run --topology=v5e:4x4       # on devices that are not here
 """
 
@@ -25,7 +25,9 @@ EXAMPLE = """
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Adds the subcommand's flags; `--config` flags are set aside by the command line."""
     parser.add_argument(
-        "--workdir", required=True, help="the run, a folder or gs://BUCKET/...: made, or resumed"
+        "--workdir",
+        help="the run, a folder or gs://BUCKET/...: made, or resumed; --dry_run and "
+        "--print_config do without",
     )
     parser.add_argument(
         "--dry_run",
@@ -79,11 +81,16 @@ def main(args: argparse.Namespace) -> None:
     raise_remembered_ctrl_c()
     if args.topology:
         _use_no_accelerator(args)
+    if args.workdir is None and (args.dry_run or args.print_config):
+        _train(args, None)
+        return
+    if not args.workdir:
+        raise UserError("--workdir is missing: add --workdir=RUN, the folder that is trained in")
     with working_copy(args.workdir) as workdir:
         _train(args, workdir)
 
 
-def _train(args: argparse.Namespace, workdir: Path) -> None:
+def _train(args: argparse.Namespace, workdir: Path | None) -> None:
     from t2igan.config import override, record
     from t2igan.runtime import multihost as distributed
     from t2igan.runtime import peers
@@ -91,7 +98,8 @@ def _train(args: argparse.Namespace, workdir: Path) -> None:
     from t2igan.training.failures import explained
     from t2igan.workdir import folder as run_folder
 
-    config = override.load(args.config_flags, default=run_folder.read_config(workdir))
+    started = run_folder.read_config(workdir) if workdir else None
+    config = override.load(args.config_flags, default=started)
     if args.print_config:
         from t2igan.config.describe import described
 
@@ -110,7 +118,7 @@ def _train(args: argparse.Namespace, workdir: Path) -> None:
 
             print(compile_report(config, args.topology))
             return
-        if args.dry_run:
+        if args.dry_run or workdir is None:
             from t2igan.training.estimates.dry_run import dry_run
 
             print(dry_run(config, args.devices))

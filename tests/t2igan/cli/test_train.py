@@ -160,3 +160,15 @@ def test_a_topology_is_for_dry_runs_alone(word_dataset, tmp_path, capsys):
     assert main([*words, "--dry_run", "--topology=v5e:3"]) == 2
     assert "v5e:4x4" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+def test_what_trains_nothing_needs_no_folder(word_dataset, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    words = ["train", "--config=configs/tiny.py", "--config.train.batch_size=8"]
+    assert main([*words, "--print_config"]) == 0
+    assert "train.batch_size" in capsys.readouterr().out
+    assert main([*words, f"--config.data.dir={word_dataset}", "--dry_run"]) == 0
+    assert "images/s" in capsys.readouterr().out
+    assert main(words) == 2
+    assert "add --workdir=RUN" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
