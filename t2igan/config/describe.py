@@ -25,7 +25,8 @@ def described(config: ConfigDict) -> str:
             continue
         differs = value != field.default
         default = f"default {field.default!r}" if differs else ""
-        rows.append(("*" if differs else " ", name, repr(value), default, field.meaning))
+        meaning = field.meaning + (f"; needs {' or '.join(field.needs)}" if field.needs else "")
+        rows.append(("*" if differs else " ", name, repr(value), default, meaning))
     widths = [max(len(row[i]) for row in rows) for i in range(4)]
     return "\n".join(
         " ".join(f"{text:<{width}}" for text, width in zip(row[:4], widths, strict=True))
