@@ -170,13 +170,23 @@ _platform: str | None = None
 
 @contextlib.contextmanager
 def compiling_for(platform: str) -> Iterator[None]:
-    """Makes what is traced meanwhile choose implementations for a platform that is absent."""
+    """Makes what is traced meanwhile choose implementations for a platform that is absent.
+
+    XLA's flags for CPUs are hidden meanwhile: libtpu reads XLA_FLAGS at its first compile, and ends
+    the process at one that it does not know.
+    """
     global _platform
     before, _platform = _platform, platform
+    flags = os.environ.get("XLA_FLAGS")
+    if flags:
+        kept = [flag for flag in flags.split() if not flag.startswith("--xla_cpu_")]
+        os.environ["XLA_FLAGS"] = " ".join(kept)
     try:
         yield
     finally:
         _platform = before
+        if flags:
+            os.environ["XLA_FLAGS"] = flags
 
 
 def target_platform() -> str:
