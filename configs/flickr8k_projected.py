@@ -7,9 +7,10 @@
 
 The data set as in `configs/photographs.py`, whose config this is with two generated images of every
 caption of a step, which shall differ, and a contrastive loss that weighs more to keep them at their
-caption. A step takes 1.75 times as long. After 32,000 images, three seeds (docs/ablations.md), in
-brackets without: diversity_lite0 0.44 to 0.50 (0.19 to 0.21), frechet_lite0 108 to 116 (121 to
-126), caption_recall_at_10 0.203 to 0.217 (0.188 to 0.208). Its whole length was not run yet.
+caption. A step takes 1.75 times as long. After 32,000 images on one AMD EPYC core, three seeds
+(docs/ablations.md), in brackets without: diversity_lite0 0.44 to 0.50 (0.19 to 0.21),
+frechet_lite0 108 to 116 (121 to 126), caption_recall_at_10 0.203 to 0.217 (0.188 to 0.208).
+Its whole length was not run yet.
 """
 
 from ml_collections import ConfigDict

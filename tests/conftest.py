@@ -5,7 +5,7 @@ from pathlib import Path
 
 # Before jax is imported anywhere: the device count is read once, at its first use. Compiling is
 # most of what the tests do: without optimizing it takes two thirds of the time, and with the older
-# emitters, in one part (the other core has tests of its own), a third.
+# emitters, in one part (the other core has tests of its own), two fifths.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["XLA_FLAGS"] = " ".join(
     [

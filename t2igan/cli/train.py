@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import signal
 import sys
 from pathlib import Path
@@ -73,6 +74,8 @@ def main(args: argparse.Namespace) -> None:
       UserError: see `training.loop.train`.
       SystemExit: 130 after Ctrl-C, once the run is saved.
     """
+    if not (args.workdir or args.dry_run or args.print_config):
+        raise UserError("--workdir is missing: add --workdir=RUN, the folder that is trained in")
     from t2igan.runtime.preemption import import_whole, raise_remembered_ctrl_c
 
     import_whole("t2igan.training.loop")
@@ -81,12 +84,7 @@ def main(args: argparse.Namespace) -> None:
     raise_remembered_ctrl_c()
     if args.topology:
         _use_no_accelerator(args)
-    if args.workdir is None and (args.dry_run or args.print_config):
-        _train(args, None)
-        return
-    if not args.workdir:
-        raise UserError("--workdir is missing: add --workdir=RUN, the folder that is trained in")
-    with working_copy(args.workdir) as workdir:
+    with working_copy(args.workdir) if args.workdir else contextlib.nullcontext() as workdir:
         _train(args, workdir)
 
 

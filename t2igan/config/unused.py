@@ -59,6 +59,6 @@ def _read(config: ConfigDict, build: Callable[[ConfigDict], Any]) -> set[str]:
     return read
 
 
-def told(found: dict[str, str]) -> str:
+def in_one_line(found: dict[str, str]) -> str:
     """Returns what `unused` found in one line."""
     return ", ".join(f"{name} ({why})" for name, why in found.items())

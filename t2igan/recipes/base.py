@@ -69,6 +69,10 @@ class Network:
         self._variables |= new
         return out
 
+    def copy(self) -> Network:
+        """Returns the same network, its statistics kept apart from this one's."""
+        return Network(self._module, self._variables, train=self._train)
+
     def in_float32(self) -> Network:
         """Returns the network computing in float32, its statistics kept apart from this one's."""
         module = self._module.clone(dtype=jnp.float32)
@@ -145,7 +149,7 @@ class Recipe(abc.ABC):
         Args:
           generator: with the parameters to differentiate.
           batch: its captions are generated for.
-          noise: what `noise_dims` names, a row for each of `noise_places`.
+          noise: what `noise_dims` names, a row for each of `noise_indices`.
         """
         return generator(self.in_pairs(batch.text), noise)
 
@@ -154,15 +158,15 @@ class Recipe(abc.ABC):
         """Whether two images are generated of every caption."""
         return self.diversity_every_caption and self.diversity_weight > 0
 
-    def noise_places(self, places: jax.Array) -> jax.Array:
-        """Returns int [B] or [2 B]: where each generated image's noise is, of the examples' own.
+    def noise_indices(self, indices: jax.Array) -> jax.Array:
+        """Returns int [B] or [2 B]: which noise of the step each generated image takes.
 
         Args:
-          places: int [B], different for each example of the whole batch.
+          indices: int [B], different for each example of the whole batch.
         """
         if not self.doubles:
-            return places
-        return jnp.stack([2 * places, 2 * places + 1], axis=1).reshape(-1)
+            return indices
+        return jnp.stack([2 * indices, 2 * indices + 1], axis=1).reshape(-1)
 
     def per_image(self, x: Any) -> Any:
         """Returns what each generated image is compared with, of what belongs to each real one."""
@@ -242,7 +246,7 @@ class Recipe(abc.ABC):
         def penalty(images: jax.Array, text: Text, keys: jax.Array) -> jax.Array:
             def logits(image: jax.Array) -> jax.Array:
                 # Batch statistics of a call inside a derivative must not outlive it.
-                return discriminator.in_float32()(image, text)
+                return discriminator.copy()(image, text)
 
             return gradient_penalties.zero_centred(logits, images, keys, self.penalty_form)
 

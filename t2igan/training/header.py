@@ -6,7 +6,7 @@ import math
 
 import jax
 
-from t2igan.config.unused import told
+from t2igan.config.unused import in_one_line
 from t2igan.runtime.device import memory
 from t2igan.runtime.trees import shapes_by_name
 from t2igan.training.experiment import Experiment
@@ -41,7 +41,7 @@ def header(experiment: Experiment, state: TrainState, first: int) -> str:
         + (f"; goes on after step {first:,}" if first else ""),
     }
     if unused := experiment.unused():
-        rows["unused"] = told(unused)
+        rows["unused"] = in_one_line(unused)
     rows["now"] = "compiling the step"
     width = max(map(len, rows))
     return "\n".join(f"{name:<{width}}  {text}" for name, text in rows.items())

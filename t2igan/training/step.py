@@ -46,7 +46,7 @@ def train_step(
     """
     key, places = step_key(config.seed, state.step), _places(batch)
     seen = _see(recipe, batch, example_keys(named_key(key, "losses"), places))
-    noise = example_noise(key, recipe.noise_places(places), recipe.noise_dims)
+    noise = example_noise(key, recipe.noise_indices(places), recipe.noise_dims)
 
     def gradients(seen: Batch, noise: Variables) -> tuple[Any, ...]:
         return _gradients(state, seen, noise, recipe, config)
@@ -187,7 +187,7 @@ def eval_step(
       Metrics averaged over replicas, as in `train_step` without the gradients' norms.
     """
     seen = _see(recipe, batch, example_keys(named_key(key, "losses"), batch["index"]))
-    noise = example_noise(key, recipe.noise_places(batch["index"]), recipe.noise_dims)
+    noise = example_noise(key, recipe.noise_indices(batch["index"]), recipe.noise_dims)
     generator = Network(recipe.generator, state.sampling_variables, train=False)
     generated = recipe.generate(generator, seen, noise)
     discriminator = Network(recipe.discriminator, state.d_variables, train=False)

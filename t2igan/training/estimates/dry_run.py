@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 
-from t2igan.config.unused import told
+from t2igan.config.unused import in_one_line
 from t2igan.evaluation.best import best_by
 from t2igan.runtime.device import prefetch
 from t2igan.runtime.trees import shapes_by_name
@@ -80,7 +80,7 @@ def _memory(state: Any) -> Iterator[str]:
 
 def _unused(experiment: Experiment) -> Iterator[str]:
     if unused := experiment.unused():
-        yield f"set, but without effect: {told(unused)}"
+        yield f"set, but without effect: {in_one_line(unused)}"
 
 
 def _timed(experiment: Experiment) -> Iterator[str]:

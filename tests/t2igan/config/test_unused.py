@@ -1,4 +1,4 @@
-"""Fields that are set in vain are told; no shipped config has any."""
+"""Fields that are set without effect are named; no shipped config has any."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def found(config: ConfigDict, size: int = 64) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_no_shipped_config_sets_what_its_recipe_does_not_read(name: str) -> None:
+def test_no_shipped_config_sets_a_field_without_effect(name: str) -> None:
     config = override.load([f"--config=configs/{name}.py"])
     if name not in SECOND_STAGES:
         assert found(config) == {}
@@ -51,7 +51,7 @@ def test_no_shipped_config_sets_what_its_recipe_does_not_read(name: str) -> None
         ("contrastive", {"loss.diversity_every_caption": True}, ["loss.diversity_every_caption"]),
     ],
 )
-def test_what_is_set_in_vain(recipe: str, changes: dict[str, object], expected: list[str]) -> None:
+def test_what_has_no_effect(recipe: str, changes: dict[str, object], expected: list[str]) -> None:
     config = common.get_config()
     config.recipe = recipe
     config.update_from_flattened_dict(changes)
@@ -64,7 +64,7 @@ def test_another_recipe_than_the_configs_own() -> None:
     assert {"model.text_encoder", "loss.contrastive_weight"} <= set(found(config))
 
 
-def test_a_dry_run_says_it(word_dataset: Path) -> None:
+def test_a_dry_run_names_them(word_dataset: Path) -> None:
     flags = ["--config.loss.contrastive_weight=0.5", "--config.train.batch_size=8"]
     flags += ["--config=configs/tiny.py", f"--config.data.dir={word_dataset}"]
     said = dry_run(override.load(flags))

@@ -220,8 +220,8 @@ def test_the_diversity_loss_draws_each_caption_twice(recipe):
     drawn.clear()
     every.generate(generator, batch, "noise")
     assert drawn[0][0][:, 0].tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
-    assert every.noise_places(np.array([3, 5])).tolist() == [6, 7, 10, 11]
-    assert built.noise_places(3) == 3
+    assert every.noise_indices(np.array([3, 5])).tolist() == [6, 7, 10, 11]
+    assert built.noise_indices(3) == 3
     assert every.per_image(np.arange(2)).tolist() == [0, 0, 1, 1]
     assert dataclasses.replace(every, diversity_weight=0.0).in_pairs(batch.text) is batch.text
     _, [metrics] = run(small_config(recipe, **{"loss.diversity_weight": 1.0}))

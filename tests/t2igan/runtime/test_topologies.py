@@ -1,5 +1,7 @@
 """Names of topologies, and the platform that implementations are chosen for."""
 
+import os
+
 import jax
 import pytest
 
@@ -69,3 +71,10 @@ def test_a_compiler_that_is_missing_is_one_line_that_names_the_extra(monkeypatch
         with pytest.raises(UserError, match=f"no plugin; .*{extra}") as error:
             topologies.target_mesh(topologies.parse(name))
         assert len(str(error.value).splitlines()) == 1
+
+
+def test_flags_for_cpus_are_hidden_while_compiling_for_others_and_come_back(monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", "--xla_dump_to=a --xla_cpu_use_fusion_emitters=false")
+    with topologies.compiling_for("tpu"):
+        assert os.environ["XLA_FLAGS"] == "--xla_dump_to=a"
+    assert os.environ["XLA_FLAGS"] == "--xla_dump_to=a --xla_cpu_use_fusion_emitters=false"

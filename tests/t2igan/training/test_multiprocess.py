@@ -17,7 +17,7 @@ from t2igan.training import loop
 from t2igan.workdir.checkpoint_dir import list_steps
 
 # Compiled quickly rather than well.
-# The last of two that say the same counts.
+# Where a flag comes twice, the last one counts.
 _TWO_DEVICES = os.environ["XLA_FLAGS"] + " --xla_force_host_platform_device_count=2"
 # Steps so slow that the news of a signal, looked for once a second, comes before the last.
 SCRIPT = """
