@@ -131,7 +131,7 @@ def relu6(x: jax.Array) -> jax.Array:
 
     The gradient is told by the result, which the next layer keeps anyway. JAX's own for `clip`
     halves it at the bounds, for which it compares each x with both again: on a TPU that was a
-    third of these networks' cycles (docs/performance.md).
+    third of these networks' cycles (docs/launch.md).
     """
     return jnp.clip(x, 0.0, 6.0)
 
@@ -164,7 +164,7 @@ def depthwise(x: jax.Array, layer: dict[str, jax.Array], stride: int) -> jax.Arr
     Its gradient is that of x alone: the kernel is frozen.
     """
     # XLA's grouped convolution: on TPUs three quarters of the cycles of the sum, on CPUs four times
-    # its time, on an H100 1.6 times the bytes moved, as compiled (docs/performance.md).
+    # its time, on an H100 1.6 times the bytes moved, as compiled (docs/launch.md).
     form = _grouped if target_platform() == "tpu" else _summed
     return form(x, layer["kernel"], stride) + layer["bias"][None, None, None]
 
