@@ -21,8 +21,10 @@ def get_config() -> ConfigDict:
     config.model.gf_dim = 12
     config.loss.consistency_weight = 10.0
     config.loss.reconstruction_weight = 100.0
-    config.loss.contrastive_weight = 0.0  # what is seen is the first stage's
-    config.train.steps = 1000
+    # What is seen is the first stage's: no contrastive loss, and its temperature as by default.
+    config.loss.contrastive_weight = 0.0
+    config.loss.contrastive_temperature = 0.1
+    config.train.steps = 500
     config.train.sample_every = 250
     config.train.validate_every = 500
     config.train.validation_batches = 4

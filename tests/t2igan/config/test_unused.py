@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from ml_collections import ConfigDict
 
-from configs import common, photographs, quickstart
+from configs import common, flowers, photographs, quickstart
 from t2igan.config import override
 from t2igan.config.unused import unused
 from t2igan.recipes import registry
@@ -15,7 +15,11 @@ from t2igan.training.estimates.dry_run import dry_run
 
 FOLDER = Path(common.__file__).parent
 NAMES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in ("__init__", "common"))
-SECOND_STAGES = {"stage2": common.get_config, "shapes_128": quickstart.get_config}
+SECOND_STAGES = {
+    "flowers_128": flowers.get_config,
+    "shapes_128": quickstart.get_config,
+    "stage2": common.get_config,
+}
 
 
 def found(config: ConfigDict, size: int = 64) -> dict[str, str]:
