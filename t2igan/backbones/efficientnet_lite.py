@@ -129,9 +129,9 @@ def stage_maps(params: Params, x: jax.Array, stages: tuple[Stage, ...]) -> list[
 def relu6(x: jax.Array) -> jax.Array:
     """x kept within 0 and 6. Its gradient is 0 at both bounds, as PyTorch's is.
 
-    The gradient is computed from the result, which the next layer keeps anyway. JAX's own for `clip`
-    halves it at the bounds, for which it compares each x with both again: on a TPU that was a
-    third of these networks' cycles (docs/launch.md).
+    The gradient is computed from the result, which the next layer keeps anyway. JAX's own for
+    `clip` halves it at the bounds, for which it compares each x with both again: on a TPU that was
+    a third of these networks' cycles (docs/launch.md).
     """
     return jnp.clip(x, 0.0, 6.0)
 
