@@ -14,11 +14,11 @@ from t2igan.recipes import registry
 from t2igan.training.estimates.dry_run import dry_run
 
 FOLDER = Path(common.__file__).parent
-NAMES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in ("__init__", "common"))
+NAMES = sorted(path.name for path in FOLDER.glob("*.py") if path.stem not in ("__init__", "common"))
 SECOND_STAGES = {
-    "flowers_128": flowers.get_config,
-    "shapes_128": quickstart.get_config,
-    "stage2": common.get_config,
+    "flowers.py:128": flowers.get_config,
+    "shapes_128.py": quickstart.get_config,
+    "stage2.py": common.get_config,
 }
 
 
@@ -26,9 +26,9 @@ def found(config: ConfigDict, size: int = 64) -> dict[str, str]:
     return unused(config, lambda own: registry.build(own, size))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, "flowers.py:128"])
 def test_no_shipped_config_sets_a_field_without_effect(name: str) -> None:
-    config = override.load([f"--config=configs/{name}.py"])
+    config = override.load([f"--config=configs/{name}"])
     if name not in SECOND_STAGES:
         assert found(config) == {}
         return
