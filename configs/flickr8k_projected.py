@@ -10,7 +10,7 @@ caption of a step, which shall differ, and a contrastive loss that weighs more t
 caption. A step takes 1.75 times as long. After 32,000 images on one AMD EPYC core, three seeds
 (docs/ablations.md), in brackets without: diversity_lite0 0.44 to 0.50 (0.19 to 0.21),
 frechet_lite0 108 to 116 (121 to 126), caption_recall_at_10 0.203 to 0.217 (0.188 to 0.208).
-After 143,000 of its 640,000 images (one seed, 99 minutes of one core): diversity_lite0 0.61,
+After 143,000 of its 640,000 images (one seed, 66 minutes of one core's time): diversity_lite0 0.61,
 frechet_lite0 83.5 (real images 43.6), caption_recall_at_10 0.40 (0.50), coverage_lite0 0.756.
 Its whole length was not run yet.
 """

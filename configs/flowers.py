@@ -14,7 +14,7 @@ At 128 pixels, a second stage on such a run; the images prepared alike but for -
     t2igan train --config=configs/flowers.py:128 --workdir=runs/flowers_128 \
         --config.data.dir=data/flowers_128 --config.stage1=runs/flowers
 
-Twenty minutes of one AMD EPYC core, 19,200 images, three seeds on one first stage, in brackets its
+22 minutes of one AMD EPYC core, 19,200 images, three seeds on one first stage, in brackets its
 image upsampled: frechet_lite0 56.0 to 59.3 (66.7; real images 20.0), swd 60 to 65 (68; 15),
 coverage_lite0 0.48 to 0.52 (0.28). Petals and leaves get edges and texture; some of it is a fine
 checkered pattern. See docs/ablations.md, "Second stages".

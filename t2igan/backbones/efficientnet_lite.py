@@ -163,8 +163,9 @@ def depthwise(x: jax.Array, layer: dict[str, jax.Array], stride: int) -> jax.Arr
 
     Its gradient is that of x alone: the kernel is frozen.
     """
-    # XLA's grouped convolution: on TPUs three quarters of the cycles of the sum, on CPUs four times
-    # its time, on an H100 1.6 times the bytes moved, as compiled (docs/launch.md).
+    # XLA's grouped convolution takes, in the whole network, seven tenths of the sum's cycles on a
+    # TPU and moves 1.6 times its bytes on an H100, as compiled (docs/launch.md); on CPUs it takes
+    # four times as long.
     form = _grouped if target_platform() == "tpu" else _summed
     return form(x, layer["kernel"], stride) + layer["bias"][None, None, None]
 
